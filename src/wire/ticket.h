@@ -1,0 +1,80 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include <penstock/ids.h>
+
+#include "base/byte_order.h"
+#include "base/net_address.h"
+
+namespace penstock {
+
+enum class TicketRole : std::uint8_t { publish = 1, consume = 2 };
+
+/// Short-lived permission that presence issues and one data server verifies. Its times are that
+/// data server's own monotonic clock (which presence knows from its load reports), so no wall
+/// clock and no clock skew can spoil or prolong it.
+struct [[gnu::packed]] Ticket {
+    std::uint8_t version;  // kTicketVersion
+    std::uint8_t role;     // TicketRole
+    Be16 key_id;           // which of the data server's ticket keys made the MAC
+    Be32 reserved;
+    Be64 stream_id;
+    Be64 peer_id;
+    Be64 not_after_ms;         // data server's monotonic clock
+    Be64 max_bits_per_second;  // 0: no limit declared
+    Be64 nonce;                // random; the session key is derived from it
+    std::array<std::uint8_t, 16> mac;  // HMAC-SHA-256 of all before it, first 128 bits
+};
+static_assert(sizeof(Ticket) == 64);
+inline constexpr std::uint8_t kTicketVersion = 1;
+
+/// Secret shared by presence and one data server in one life of it.
+struct TicketKey {
+    std::array<std::uint8_t, 32> bytes{};
+};
+/// Secret of one join: authenticates every message after it.
+struct SessionKey {
+    std::array<std::uint8_t, 16> bytes{};
+};
+
+enum class TicketVerdict { valid, bad_version, bad_mac, expired };
+
+/// Must succeed once before anything else here is called (libsodium). Thread: main, at start.
+[[nodiscard]] bool initialise_cryptography() noexcept;
+void fill_random(std::span<std::uint8_t> bytes) noexcept;
+std::uint64_t random_u64() noexcept;  // never 0
+
+/// First 8 bytes of BLAKE2b of the name, big-endian; never 0.
+StreamId stream_id_of(std::string_view name) noexcept;
+
+/// The ticket key of a data server, from presence's master key (BLAKE2b keyed with it over a label,
+/// the server's name, its boot id and the key id).
+TicketKey derive_ticket_key(const TicketKey& master,
+                            std::string_view server,
+                            std::uint64_t boot_id,
+                            std::uint16_t key_id) noexcept;
+SessionKey derive_session_key(const TicketKey& key, std::uint64_t ticket_nonce) noexcept;
+
+/// Sets the version and the MAC of a filled ticket.
+void seal_ticket(Ticket& ticket, const TicketKey& key) noexcept;
+/// Cheap checks first; the MAC in constant time. `now_ms` is the data server's monotonic clock.
+[[nodiscard]] TicketVerdict verify_ticket(const Ticket& ticket,
+                                          const TicketKey& key,
+                                          std::uint64_t now_ms) noexcept;
+
+/// SipHash-2-4, 64 bits.
+std::uint64_t siphash(const SessionKey& key, std::span<const std::byte> bytes) noexcept;
+
+/// MAC of a cookie: binds an address and port to a ticket nonce at a time, under a key that only
+/// this data server knows (a SessionKey made with fill_random at start).
+std::uint64_t cookie_mac(const SessionKey& boot_key,
+                         const Endpoint& client,
+                         std::uint64_t ticket_nonce,
+                         std::uint64_t issued_at_ms) noexcept;
+
+}  // namespace penstock
