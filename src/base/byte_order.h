@@ -21,12 +21,13 @@ constexpr T swap_bytes(T value) noexcept {
     }
 }
 
-/// An unsigned integer as it lies on the network (big-endian), without alignment.
+/// An unsigned integer as it lies on the network (big-endian), without alignment. Compares as its
+/// host value, with others of its kind and with plain integers.
 template <std::unsigned_integral T>
 class [[gnu::packed]] BigEndian {
   public:
     constexpr BigEndian() = default;
-    constexpr BigEndian(T host) noexcept : raw_(swap_bytes(host)) {}  // NOLINT: implicit
+    constexpr BigEndian(T host) noexcept : raw_(swap_bytes(host)) {}    // NOLINT: implicit
     constexpr operator T() const noexcept { return swap_bytes(raw_); }  // NOLINT: implicit
 
     /// The stored bytes as a native integer: for checksums, which do not care for byte order.
@@ -36,7 +37,6 @@ class [[gnu::packed]] BigEndian {
         value.raw_ = raw;
         return value;
     }
-    constexpr bool operator==(const BigEndian& other) const noexcept { return raw_ == other.raw_; }
 
   private:
     T raw_ = 0;

@@ -1,10 +1,9 @@
 #include "base/net_address.h"
 
-#include <arpa/inet.h>
-
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <arpa/inet.h>
 #include <charconv>
 #include <cstring>
 #include <optional>
@@ -70,6 +69,9 @@ bool IpAddress::is_multicast() const noexcept {
 
 Result<IpAddress> parse_ip_address(std::string_view text) {
     const std::string terminated(text);
+    if (text.find('\0') != std::string_view::npos) {
+        return bad("an IP address", terminated.c_str(), "10.0.0.1");
+    }
     in_addr four{};
     if (::inet_pton(AF_INET, terminated.c_str(), &four) == 1) {
         return IpAddress::v4(ntohl(four.s_addr));
@@ -123,8 +125,9 @@ std::string to_string(const IpAddress& address) {
 }
 
 std::string to_string(const Endpoint& endpoint) {
-    return fmt::format(
-        endpoint.ip.is_v4() ? "{}:{}" : "[{}]:{}", to_string(endpoint.ip), endpoint.port);
+    const std::string ip = to_string(endpoint.ip);
+    return endpoint.ip.is_v4() ? fmt::format("{}:{}", ip, endpoint.port)
+                               : fmt::format("[{}]:{}", ip, endpoint.port);
 }
 
 std::string to_string(const InterfaceAddress& address) {

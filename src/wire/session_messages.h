@@ -1,13 +1,13 @@
 #pragma once
 
+#include "base/byte_order.h"
+#include "wire/ticket.h"
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
-
-#include "base/byte_order.h"
-#include "wire/ticket.h"
 
 namespace penstock {
 
@@ -57,7 +57,7 @@ static_assert(sizeof(MessageHeader) == 16);
 /// SipHash-2-4 under the session key over all bytes of the message before it.
 using MessageTag = Be64;
 
-/// Proof that its bearer receives at the address it was made for (wire/ticket.h, make_cookie).
+/// Proof that its bearer receives at the address it was made for (cookie_mac() in wire/ticket.h).
 struct [[gnu::packed]] Cookie {
     Be64 issued_at_ms;  // data server's monotonic clock
     Be64 mac;           // SipHash-2-4 under the data server's own boot key
@@ -65,7 +65,7 @@ struct [[gnu::packed]] Cookie {
 
 struct [[gnu::packed]] JoinMessage {
     MessageHeader header;
-    Be64 client_nonce;     // random; the reply carries it back
+    Be64 client_nonce;  // random; the reply carries it back
     Ticket ticket;
     Cookie cookie;         // all zero in the first JOIN
     Be32 history_packets;  // as HistoryRequest; 0 from a publisher

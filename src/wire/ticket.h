@@ -1,15 +1,15 @@
 #pragma once
 
+#include "base/byte_order.h"
+#include "base/net_address.h"
+
+#include <penstock/ids.h>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
-
-#include <penstock/ids.h>
-
-#include "base/byte_order.h"
-#include "base/net_address.h"
 
 namespace penstock {
 
@@ -25,9 +25,9 @@ struct [[gnu::packed]] Ticket {
     Be32 reserved;
     Be64 stream_id;
     Be64 peer_id;
-    Be64 not_after_ms;         // data server's monotonic clock
-    Be64 max_bits_per_second;  // 0: no limit declared
-    Be64 nonce;                // random; the session key is derived from it
+    Be64 not_after_ms;                 // data server's monotonic clock
+    Be64 max_bits_per_second;          // 0: no limit declared
+    Be64 nonce;                        // random; the session key is derived from it
     std::array<std::uint8_t, 16> mac;  // HMAC-SHA-256 of all before it, first 128 bits
 };
 static_assert(sizeof(Ticket) == 64);
@@ -49,25 +49,29 @@ enum class TicketVerdict { valid, bad_version, bad_mac, expired };
 void fill_random(std::span<std::uint8_t> bytes) noexcept;
 std::uint64_t random_u64() noexcept;  // never 0
 
-/// First 8 bytes of BLAKE2b of the name, big-endian; never 0.
+/// First 8 bytes of BLAKE2b-256 of the name, read big-endian; never 0.
 StreamId stream_id_of(std::string_view name) noexcept;
 
-/// The ticket key of a data server, from presence's master key (BLAKE2b keyed with it over a label,
-/// the server's name, its boot id and the key id).
+/// The ticket key of a data server, from presence's master key: BLAKE2b-256 keyed with it over a
+/// label, the server's boot id, the key id and the server's name.
 TicketKey derive_ticket_key(const TicketKey& master,
                             std::string_view server,
                             std::uint64_t boot_id,
                             std::uint16_t key_id) noexcept;
+/// The session key of the join made with a ticket: BLAKE2b-128 keyed with the ticket key over a
+/// label and the ticket's nonce. Presence hands it to the client beside the ticket.
 SessionKey derive_session_key(const TicketKey& key, std::uint64_t ticket_nonce) noexcept;
 
 /// Sets the version and the MAC of a filled ticket.
 void seal_ticket(Ticket& ticket, const TicketKey& key) noexcept;
-/// Cheap checks first; the MAC in constant time. `now_ms` is the data server's monotonic clock.
+/// Cheap checks first; the MAC in constant time. `now_ms` is the data server's monotonic clock; a
+/// ticket is good up to and including its not_after_ms.
 [[nodiscard]] TicketVerdict verify_ticket(const Ticket& ticket,
                                           const TicketKey& key,
                                           std::uint64_t now_ms) noexcept;
 
-/// SipHash-2-4, 64 bits.
+/// SipHash-2-4, 64 bits. The reference's 8 output bytes are read little-endian, as its paper writes
+/// the number: key 00..0f over 00..0e gives 0xa129ca6149be45e5.
 std::uint64_t siphash(const SessionKey& key, std::span<const std::byte> bytes) noexcept;
 
 /// MAC of a cookie: binds an address and port to a ticket nonce at a time, under a key that only
