@@ -1,0 +1,76 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include "base/cache_line.h"
+#include "data_path/burst.h"
+#include "data_path/drop_reasons.h"
+
+namespace penstock {
+
+/// A count with one writer and any number of readers. Readers may see it a little late, never torn.
+class Counter {
+  public:
+    /// Thread: the one writer.
+    void add(std::uint64_t n) noexcept {
+        value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    }
+    void set(std::uint64_t value) noexcept { value_.store(value, std::memory_order_relaxed); }
+    /// Thread: any.
+    [[nodiscard]] std::uint64_t read() const noexcept {
+        return value_.load(std::memory_order_relaxed);
+    }
+
+  private:
+    std::atomic<std::uint64_t> value_{0};
+};
+
+/// What one worker did on one port. Written: that worker. Read: control.
+struct alignas(kCacheLineBytes) PortCounters {
+    Counter rx_packets;
+    Counter rx_bytes;         // frames without FCS
+    Counter rx_full_bursts;   // bursts that came full: the queue held more
+    Counter tx_packets;       // accepted by the NIC
+    Counter tx_bytes;         // frames without FCS, accepted by the NIC
+    Counter tx_unsent;        // offered and not accepted
+    Counter rx_queue_packets; // last sample of rte_eth_rx_queue_count; see rx_queue_supported
+    Counter rx_queue_supported;  // 1 if the driver has rte_eth_rx_queue_count
+};
+
+/// What one worker did. Written: that worker. Read: control.
+struct alignas(kCacheLineBytes) WorkerCounters {
+    Counter iterations;        // heartbeat: rises while the worker lives
+    Counter busy_cycles;       // TSC cycles in iterations that found work
+    Counter idle_cycles;       // TSC cycles in all others, sleep included
+    Counter applied_commands;  // mailbox commands applied since start
+    Counter copies;            // packets made for consumers, history included
+    Counter handed_over;       // packets given to the worker that owns their stream
+    std::array<Counter, kDropReasonCount> drops;
+    std::array<PortCounters, kPortsMax> ports;
+};
+
+/// What happened to one stream. Written: its owner worker. Read: control.
+struct alignas(kCacheLineBytes) StreamCounters {
+    Counter packets_in;  // content accepted from the publisher
+    Counter bytes_in;    // its payload
+    Counter copies;      // packets made for consumers and accepted by the NIC
+    Counter copy_bytes;  // their payload
+    Counter ring_packets;  // held now
+    Counter ring_bytes;    // payload held now
+    Counter consumers;     // flows installed, those still in history included
+    Counter dropped;       // content refused or copies lost, all reasons
+};
+
+/// One consumer's share. Written: the stream's owner worker. Read: control.
+/// A live consumer gets every packet, so nothing is counted per copy: what it received is what its
+/// stream sent since it went live, plus its history, less what was lost.
+struct FlowCounters {
+    Counter copies;      // as of the last publication by the worker (about every 10 ms)
+    Counter copy_bytes;  // payload
+    Counter lost;        // copies the NIC did not take, or overrun in the ring
+    Counter history_left;  // packets still to come from history; 0 once live
+};
+
+}  // namespace penstock

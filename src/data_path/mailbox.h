@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <variant>
+
+#include <penstock/ids.h>
+
+#include "base/net_address.h"
+#include "base/spsc_ring.h"
+#include "data_path/flow.h"
+
+namespace penstock {
+
+struct Stream;
+struct FlowRecord;
+struct FlowChunk;
+
+/// Control → worker. Memory named by a command belongs to the worker from the moment the command is
+/// sent until the command that takes it away has been applied (WorkerCounters::applied_commands).
+/// Commands that name a stream go to its owner, except OpenStream and CloseStream, which go to all
+/// workers: open at the owner first, close at the owner last.
+
+/// From now on `stream->udp_port` is this stream's.
+struct OpenStream {
+    Stream* stream;
+};
+/// No longer. The owner drops what the ring holds and forgets every flow.
+struct CloseStream {
+    Stream* stream;
+};
+/// Content is accepted from this address only, and session messages from it only if they carry
+/// `flow`. An unspecified address (default) accepts from nobody.
+struct SetPublisher {
+    Stream* stream;
+    Endpoint address;
+    FlowId flow;
+};
+/// Room for more flows on one port: a further chunk, and a directory large enough to name it if the
+/// present one is full (else nullptr). The old directory comes back by applied_commands.
+struct GrowFlows {
+    Stream* stream;
+    std::uint8_t port;
+    FlowChunk* chunk;
+    FlowChunk** directory;
+    std::uint32_t directory_chunks;
+};
+/// A consumer from now on: first its history, then every packet. Control has made room before.
+struct AddFlow {
+    Stream* stream;
+    FlowRecord* flow;
+    FlowTemplate headers;
+    std::uint8_t port;
+    std::uint32_t history_packets;     // as HistoryRequest
+    std::uint32_t history_ms;
+};
+struct RemoveFlow {
+    Stream* stream;
+    FlowRecord* flow;
+};
+/// New headers: the consumer's address or its next hop changed.
+struct UpdateFlow {
+    Stream* stream;
+    FlowRecord* flow;
+    FlowTemplate headers;
+};
+
+using WorkerCommand =
+    std::variant<OpenStream, CloseStream, SetPublisher, GrowFlows, AddFlow, RemoveFlow, UpdateFlow>;
+
+inline constexpr std::size_t kMailboxCommands = 1024;
+
+/// Applied between bursts, at most kCommandsPerIteration of them at a time.
+using Mailbox = SpscRing<WorkerCommand>;
+
+}  // namespace penstock

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+#include "base/net_address.h"
+#include "data_path/burst.h"
+#include "data_path/counters.h"
+#include "data_path/mailbox.h"
+
+struct rte_mempool;
+struct rte_ring;
+
+namespace penstock {
+
+/// How copies leave a port: a small header mbuf chained to the shared payload, or header and payload
+/// together in one mbuf, for payloads up to a size (dataplane facts: dpdk/port.cc).
+struct CopyMode {
+    std::uint32_t inline_payload_bytes_max;  // 0: always chained; 65535: always inline
+};
+
+/// One port as one worker uses it.
+struct WorkerPort {
+    std::uint16_t port_id;  // DPDK's
+    std::uint16_t rx_queue;
+    std::uint16_t tx_queue;
+    CopyMode copy_mode;
+    rte_mempool* copies;  // outgoing mbufs of this worker: headers, and inline payloads
+    MacAddress mac;
+    IpAddress address;  // the data address: what is sent to it is ours
+};
+
+struct WorkerConfig {
+    std::uint8_t index;  // 0..kWorkersMax-1
+    std::uint8_t port_count;
+    std::array<WorkerPort, kPortsMax> ports;  // mbuf->port is the index in here, set by rx
+    std::uint16_t stream_port_first;          // UDP ports that are streams: first..last
+    std::uint16_t stream_port_last;
+    // Rings of mbufs, all SP/SC, made by control and outliving the worker.
+    rte_ring* session_messages;  // worker → control: frames of session messages, mbuf->port set
+    rte_ring* exceptions;        // worker → control: frames for Linux, mbuf->port set
+    rte_ring* outgoing;          // control → worker: complete frames, mbuf->port set
+    std::array<rte_ring*, kWorkersMax> hand_over_from;  // frames for streams we own, by sender
+    std::array<rte_ring*, kWorkersMax> hand_over_to;    // frames for streams others own
+};
+
+/// One poll-mode lcore: rx → classify → stream_ring → replicate → tx, run to completion.
+class Worker {
+  public:
+    Worker(const WorkerConfig& config, Mailbox& mailbox, WorkerCounters& counters) noexcept;
+    ~Worker();
+
+    /// One turn: takes commands, then a burst through the five steps.
+    /// Returns: whether there was anything to do (the idle policy sees only this).
+    /// Thread:  the worker's own, always the same one.
+    bool run_once() noexcept;
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace penstock
