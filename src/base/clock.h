@@ -4,7 +4,8 @@
 
 namespace penstock {
 
-/// CLOCK_MONOTONIC. The only clock decisions are made by; wall time appears only in what is printed.
+/// CLOCK_MONOTONIC. The only clock decisions are made by; wall time appears only in what is
+/// printed.
 using MonotonicClock = std::chrono::steady_clock;
 using MonotonicTime = MonotonicClock::time_point;
 

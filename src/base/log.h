@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <string>
 #include <string_view>
 
 namespace penstock {
@@ -10,7 +12,9 @@ void log_info(std::string_view message);
 void log_warning(std::string_view message);
 void log_error(std::string_view message);
 
-/// The same text as a log line would show: control characters and non-ASCII bytes as \xNN.
 inline constexpr std::size_t kLogLineBytesMax = 1000;
+
+/// The text as a log line shows it, uncut: control characters and non-ASCII bytes as \xNN.
+std::string printable(std::string_view text);
 
 }  // namespace penstock

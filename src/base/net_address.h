@@ -1,12 +1,12 @@
 #pragma once
 
+#include <penstock/result.h>
+
 #include <array>
 #include <compare>
 #include <cstdint>
 #include <string>
 #include <string_view>
-
-#include <penstock/result.h>
 
 namespace penstock {
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <penstock/result.h>
+
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -9,15 +11,15 @@
 #include <utility>
 #include <vector>
 
-#include <penstock/result.h>
-
 namespace penstock {
 
 /// The options of one program: each is a flag (`--ring-bytes 64MiB`), a key of an INI file named by
-/// --config (`ring-bytes = 64MiB`) and an environment variable (`PENSTOCK_RING_BYTES`); the flag
-/// wins over the variable, the variable over the file. Unknown flags and keys are errors that name
-/// the nearest known one; so are unknown PENSTOCK_ variables that are near to a known one.
-/// --help and --version are always there. Thread: main, at start.
+/// --config (`ring-bytes = 64MiB`, comments behind #) and an environment variable
+/// (`PENSTOCK_RING_BYTES`); the flag wins over the variable, the variable over the file. Unknown
+/// flags and keys are errors that name the nearest known one; so are unknown PENSTOCK_ variables
+/// that are near to a known one.
+/// --help, --version and --config are always there. An empty variable counts as unset. Thread:
+/// main, at start.
 class Options {
   public:
     /// `summary`: one line under the usage line of --help.
@@ -29,11 +31,14 @@ class Options {
     /// Each binds a variable, whose value at parse() is the default and is shown by --help.
     /// `name` is lower-case with dashes; `value` names the value in --help ("ADDRESS").
     void text(std::string name, std::string& target, std::string value, std::string help);
-    /// May be given several times, or in a file or variable separated by spaces.
+    /// May be given several times, each value whole, as flag and as key; in a variable, separated
+    /// by spaces.
     void texts(std::string name,
                std::vector<std::string>& target,
                std::string value,
                std::string help);
+    /// `--json`, or with a value as in a file: `--json=false`. A `name` like "json,j" also gives
+    /// -j.
     void flag(std::string name, bool& target, std::string help);
     void number(std::string name,
                 std::uint64_t& target,
@@ -63,12 +68,15 @@ class Options {
     void rest(std::string name, std::vector<std::string>& target, std::string help);
 
     enum class Outcome { run, exit };
-    /// Reads argv (argv[0] skipped), the environment and --config. Outcome::exit after --help or
+    /// Reads argv (argv[0] skipped), the environment and --config; once. Every source is judged,
+    /// also where another one wins. Outcome::exit after --help or
     /// --version, whose text has been printed on standard output.
     /// Errors: invalid_argument, one line naming the option, the range, and a suggestion.
     Result<Outcome> parse(int argc, const char* const* argv);
 
-    /// The values in force as INI text, one `name = value` a line; what `--config` would read.
+    /// The values in force after parse() as INI text, one `name = value` a line; what `--config`
+    /// would read. A value that no such line can hold (with # or a line break) is shown in a
+    /// comment.
     [[nodiscard]] std::string effective() const;
 
   private:

@@ -1,11 +1,11 @@
 #pragma once
 
+#include <penstock/result.h>
+
 #include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
-
-#include <penstock/result.h>
 
 namespace penstock {
 
