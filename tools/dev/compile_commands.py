@@ -1,0 +1,142 @@
+"""Runs a checker over the project's C++ files with the flags they are compiled with.
+
+What passed is remembered in the build folder under a key made of everything the answer depends on:
+the command, the tools, the file and every header of ours it reaches. A second run is then quick.
+"""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+INCLUDE = re.compile(rb'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Command:
+    """How one file is compiled: flags without compiler, input and output, run in `folder`."""
+
+    path: str  # relative to the project's root
+    folder: Path
+    flags: tuple[str, ...]
+
+    def include_folders(self) -> list[Path]:
+        return [self.folder / flag[2:] for flag in self.flags if flag.startswith("-I")]
+
+
+def load(root: Path, build: Path) -> list[Command]:
+    """The commands of the project's own files, one a file; not of generated ones."""
+    try:
+        entries = json.loads((build / "compile_commands.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        sys.exit(f"no compile_commands.json in {build}; run: meson setup {build}")
+    commands: dict[str, Command] = {}
+    for entry in entries:
+        folder = Path(entry["directory"])
+        path = os.path.relpath(os.path.normpath(folder / entry["file"]), root)
+        if path.startswith("..") or (root / path).is_relative_to(build) or path in commands:
+            continue
+        commands[path] = Command(path, folder, _flags(entry))
+    return [commands[path] for path in sorted(commands)]
+
+
+def _flags(entry: dict) -> tuple[str, ...]:
+    words = shlex.split(entry["command"])
+    flags = []
+    skip = 0
+    for word in words[1:]:
+        if skip:
+            skip -= 1
+        elif word in ("-o", "-MF", "-MQ", "-MT"):
+            skip = 1
+        elif word in ("-include", "-isystem"):
+            flags.append(word)
+        elif word.startswith("-") and word not in ("-c", "-MD", "-MMD"):
+            flags.append(word)
+        elif flags and flags[-1] in ("-include", "-isystem"):
+            flags.append(word)
+    return tuple(flags)
+
+
+def reached_headers(command: Command, start: Path) -> list[Path]:
+    """`start` and every header of ours (generated ones included) that it reaches, sorted."""
+    folders = command.include_folders()
+    seen: set[Path] = set()
+    waiting = [start.resolve()]
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for name in INCLUDE.findall(path.read_bytes()):
+            for folder in [path.parent, *folders]:
+                header = folder / name.decode()
+                if header.is_file():
+                    waiting.append(header.resolve())
+                    break
+    return sorted(seen)
+
+
+def toolchain(root: Path) -> bytes:
+    """What every answer depends on besides the files: Debian's packages and the configuration."""
+    digest = hashlib.sha256()
+    # dpkg writes this file whenever a compiler, checker or library changes.
+    digest.update(str(os.stat("/var/lib/dpkg/status").st_mtime_ns).encode())
+    for name in sorted(root.glob("**/.clang-tidy")):
+        digest.update(name.read_bytes())
+    return digest.digest()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a checker; `key` names its answer."""
+
+    path: str
+    arguments: list[str]
+    folder: Path
+    standard_input: str
+    key: str
+
+
+def make_job(command: Command, arguments: list[str], text: str, start: Path, salt: bytes) -> Job:
+    digest = hashlib.sha256(salt)
+    digest.update("\0".join(arguments + [text, *command.flags]).encode())
+    for header in reached_headers(command, start):
+        digest.update(str(header).encode() + b"\0" + hashlib.sha256(header.read_bytes()).digest())
+    return Job(os.path.relpath(start, os.getcwd()), arguments, command.folder, text, digest.hexdigest())
+
+
+def run(jobs: list[Job], cache: Path) -> int:
+    """Runs what is not known to pass, as many at once as there are CPUs; prints what fails and one
+    closing line. Returns the exit code."""
+    cache.mkdir(parents=True, exist_ok=True)
+    waiting = [job for job in jobs if not (cache / job.key).exists()]
+    failed = []
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for job, answer in zip(waiting, pool.map(_run_one, waiting)):
+            if answer.returncode == 0:
+                (cache / job.key).touch()
+                continue
+            failed.append(job.path)
+            print(f"--- {job.path}", answer.stdout, answer.stderr, sep="\n", flush=True)
+    known = {job.key for job in jobs}
+    for old in cache.iterdir():
+        if old.name not in known:
+            old.unlink()
+    print(f"{len(jobs)} files: {len(jobs) - len(waiting)} unchanged, {len(waiting)} checked,"
+          f" {len(failed)} failed{': ' + ' '.join(failed) if failed else ''}")
+    if not jobs:
+        print("nothing to check: is the build folder configured?")
+    return 1 if failed or not jobs else 0
+
+
+def _run_one(job: Job) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        job.arguments, cwd=job.folder, input=job.standard_input, text=True, capture_output=True,
+        check=False)
