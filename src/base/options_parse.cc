@@ -132,6 +132,11 @@ Error missing_value(const OptionEntry& option) {
                            Source{Source::Kind::flag, {}}.spell(option, option.example)));
 }
 
+bool is_flag(std::span<const OptionEntry> options, std::string_view name) {
+    const OptionEntry* option = find_option(options, name);
+    return option != nullptr && option->value.empty();
+}
+
 /// Whether Boost 1.74 took the flag behind a flag for its value, as in `--bind --insecure`.
 bool took_a_flag(std::span<const OptionEntry> options, const po::option& option) {
     if (option.original_tokens.size() < 2 || !option.original_tokens[1].starts_with("--")) {
@@ -139,6 +144,26 @@ bool took_a_flag(std::span<const OptionEntry> options, const po::option& option)
     }
     const std::string& next = option.original_tokens[1];
     return find_option(options, next.substr(2, next.find('=') - 2)) != nullptr;
+}
+
+/// Sorts what one option of the command line was given into `line`.
+void take(const po::option& option, bool is_flag, CommandLine& line) {
+    const auto append = [&option](std::vector<std::string>& values) {
+        values.insert(values.end(), option.value.begin(), option.value.end());
+    };
+    if (option.position_key >= 0) {
+        append(line.positionals);
+        return;
+    }
+    std::vector<std::string>& values = line.given[option.string_key];
+    const bool has_own_value = option.original_tokens.size() == 1 && !option.value.empty();
+    if (is_flag && !has_own_value) {
+        values.emplace_back("true");
+        // Boost lets a flag, whose value may be left out, take the next argument: give it back.
+        append(line.positionals);
+    } else {
+        append(values);
+    }
 }
 
 Result<CommandLine> read_command_line(std::span<const OptionEntry> options,
@@ -157,12 +182,11 @@ Result<CommandLine> read_command_line(std::span<const OptionEntry> options,
             if (took_a_flag(options, option)) {
                 return missing_value(*find_option(options, option.string_key));
             }
-            auto& values =
-                option.position_key >= 0 ? line.positionals : line.given[option.string_key];
-            values.insert(values.end(), option.value.begin(), option.value.end());
+            take(option, is_flag(options, option.string_key), line);
         }
     } catch (const po::unknown_option& unknown) {
-        const std::string flag = unknown.get_option_name();
+        const std::string token = unknown.get_option_name();
+        const std::string flag = token.substr(0, token.find('='));
         const auto names = names_of(options, [](const OptionEntry&) { return true; });
         return bad(fmt::format("{} is not an option{}",
                                printable(flag),
