@@ -34,9 +34,10 @@ def main() -> int:
             continue
         command = nearest(header, commands)
         # Through a second file, because #pragma once in a main file is a warning.
-        arguments = ["g++", *command.flags, "-fsyntax-only", "-x", "c++", "-"]
+        arguments = ["g++", *command.flags, "-fdiagnostics-color=never", "-fsyntax-only",
+                     "-x", "c++", "-"]
         text = f'#include "{root / header}"\n'
-        jobs.append(compile_commands.make_job(command, arguments, text, root / header, salt))
+        jobs.append(compile_commands.make_job(root, header, command, arguments, text, salt))
     return compile_commands.run(jobs, build / "lint-cache" / "headers")
 
 

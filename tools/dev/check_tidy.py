@@ -16,9 +16,10 @@ def main() -> int:
     for command in compile_commands.load(root, build):
         if wanted and command.path not in wanted:
             continue
-        path = root / command.path
-        arguments = ["clang-tidy", "--quiet", "-p", str(build), str(path)]
-        jobs.append(compile_commands.make_job(command, arguments, "", path, salt))
+        arguments = ["clang-tidy", "--quiet", "--use-color=false", "-p", str(build),
+                     str(root / command.path)]
+        jobs.append(
+            compile_commands.make_job(root, command.path, command, arguments, "", salt))
     # A part of the tree has a cache of its own: it must not forget the answers of the rest.
     return compile_commands.run(jobs, build / "lint-cache" / ("tidy-part" if wanted else "tidy"))
 

@@ -104,12 +104,15 @@ class Job:
     key: str
 
 
-def make_job(command: Command, arguments: list[str], text: str, start: Path, salt: bytes) -> Job:
+def make_job(
+    root: Path, path: str, command: Command, arguments: list[str], text: str, salt: bytes
+) -> Job:
+    """A run of `arguments`, with `text` as its input, over `path` compiled as `command` says."""
     digest = hashlib.sha256(salt)
-    digest.update("\0".join(arguments + [text, *command.flags]).encode())
-    for header in reached_headers(command, start):
+    digest.update("\0".join([*arguments, text, *command.flags]).encode())
+    for header in reached_headers(command, root / path):
         digest.update(str(header).encode() + b"\0" + hashlib.sha256(header.read_bytes()).digest())
-    return Job(os.path.relpath(start, os.getcwd()), arguments, command.folder, text, digest.hexdigest())
+    return Job(path, arguments, command.folder, text, digest.hexdigest())
 
 
 def run(jobs: list[Job], cache: Path) -> int:
