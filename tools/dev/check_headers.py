@@ -27,7 +27,7 @@ def main() -> int:
     root = Path(__file__).resolve().parents[2]
     build = Path(sys.argv[1]).resolve()
     commands = compile_commands.load(root, build)
-    salt = compile_commands.toolchain(root)
+    salt = compile_commands.toolchain()
     jobs = []
     for header in cpp_files(root):
         if not header.endswith(".h") or not commands:

@@ -11,7 +11,7 @@ def main() -> int:
     root = Path(__file__).resolve().parents[2]
     build = Path(sys.argv[1]).resolve()
     wanted = {str(Path(name).resolve().relative_to(root)) for name in sys.argv[2:]}
-    salt = compile_commands.toolchain(root)
+    salt = compile_commands.toolchain(root / ".clang-tidy", root / "tests" / ".clang-tidy")
     jobs = []
     for command in compile_commands.load(root, build):
         if wanted and command.path not in wanted:

@@ -83,13 +83,13 @@ def reached_headers(command: Command, start: Path) -> list[Path]:
     return sorted(seen)
 
 
-def toolchain(root: Path) -> bytes:
-    """What every answer depends on besides the files: Debian's packages and the configuration."""
+def toolchain(*configuration: Path) -> bytes:
+    """What every answer depends on besides the sources: Debian's packages and `configuration`."""
     digest = hashlib.sha256()
     # dpkg writes this file whenever a compiler, checker or library changes.
     digest.update(str(os.stat("/var/lib/dpkg/status").st_mtime_ns).encode())
-    for name in sorted(root.glob("**/.clang-tidy")):
-        digest.update(name.read_bytes())
+    for path in configuration:
+        digest.update(path.read_bytes())
     return digest.digest()
 
 
