@@ -1,0 +1,87 @@
+"""How each Penstock program is started in a world, and how one knows that it is ready."""
+
+import os
+from pathlib import Path
+
+from .namespaces import PREFIX_BITS
+from .processes import json_lines
+
+_PRESENCE_PORT = 7400
+_READY_TIMEOUT_S = 30
+PATHS = {
+    "penstock-presence": "src/presence/penstock-presence",
+    "penstock-data": "src/data_server/penstock-data",
+    "penstock-publish": "tools/penstock_publish/penstock-publish",
+    "penstock-consume": "tools/penstock_consume/penstock-consume",
+    "penstockctl": "tools/penstockctl/penstockctl",
+}
+
+
+class Programs:
+    """The programs of one build, started in one World. The world ends them.
+
+    Further command line words are given as they are, after ours; see each program's --help.
+    """
+
+    def __init__(self, world, build_directory=None):
+        """`build_directory`: meson's; default: the environment variable BUILD_DIR."""
+        self._world = world
+        self._build_directory = Path(build_directory or os.environ["BUILD_DIR"]).resolve()
+        self._started = {}
+
+    def path(self, program):
+        return self._build_directory / PATHS[program]
+
+    def presence(self, *words, wait=True):
+        """Starts presence on its host, adding the host if the world has none."""
+        host = self._world.presence or self._world.add_presence()
+        listen = f"{host.control_address}:{_PRESENCE_PORT}"
+        process = self._start(host, "penstock-presence", "--listen", listen, "--insecure", *words)
+        if wait:
+            process.wait_for(r"^ready presence ", _READY_TIMEOUT_S)
+        return process
+
+    def data_server(self, host, *words, huge_pages=False, memory="192MiB", wait=True):
+        """Starts penstock-data on a DataServerHost, with its name as id; `wait`: until its ports
+        run and presence has taken it in."""
+        arguments = ["--id", host.name, *self._presence_words()]
+        for devargs in host.ports():
+            arguments += ["--port", devargs, "--address", f"{host.data_address}/{PREFIX_BITS}"]
+        arguments += ["--memory", memory] + ([] if huge_pages else ["--no-huge"])
+        process = self._start(host, "penstock-data", *arguments, *words)
+        if wait:
+            process.wait_for(r"^ready data ", _READY_TIMEOUT_S)
+            process.wait_for(r"attached to presence ", _READY_TIMEOUT_S, stream="stderr")
+        return process
+
+    def publisher(self, host, stream, *words):
+        """Starts penstock-publish; its states come on stdout, one JSON object a line."""
+        return self._client(host, "penstock-publish", stream, words)
+
+    def consumer(self, host, stream, *words):
+        """Starts penstock-consume; its states come on stderr."""
+        return self._client(host, "penstock-consume", stream, words)
+
+    def control(self, host, *words, timeout_s=10):
+        """Runs `penstockctl -j …` to its end and returns the objects it printed."""
+        arguments = [str(self.path("penstockctl")), *self._presence_words(), "-j", *words]
+        done = host.run(arguments, timeout_s)
+        return json_lines(done.stdout)
+
+    def events(self, host, *words):
+        """Starts `penstockctl events --follow -j`: one event a line on stdout, to wait_for()."""
+        arguments = [*self._presence_words(), "-j", "events", "--follow", *words]
+        return self._start(host, "penstockctl", *arguments)
+
+    def _client(self, host, program, stream, words):
+        common = [*self._presence_words(), "--bind", host.data_address, "--json"]
+        return self._start(host, program, stream, *common, *words)
+
+    def _presence_words(self):
+        address = self._world.presence.control_address
+        return ["--presence", f"{address}:{_PRESENCE_PORT}", "--insecure"]
+
+    def _start(self, host, program, *words):
+        number = self._started.get((host.name, program), 0) + 1
+        self._started[host.name, program] = number
+        return host.start(f"{program}_{number}", [self.path(program), *words])
