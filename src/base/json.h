@@ -30,8 +30,7 @@ class JsonWriter {
         return integer(static_cast<std::int64_t>(number));
     }
     template <std::unsigned_integral T>
-        requires(!std::same_as<T, bool>)
-    JsonWriter& value(T number) {
+    requires(!std::same_as<T, bool>) JsonWriter& value(T number) {
         return natural(static_cast<std::uint64_t>(number));
     }
     // A template, so that no pointer is taken for a truth.

@@ -72,7 +72,7 @@ LIBRARIES = [
     Rule(r"boost/program_options.*", EVERYWHERE, ["src/base/options*.cc"],
          "options are read in base/options*.cc only; use base/options.h"),
     Rule(r"boost/.*", EVERYWHERE, ["src/base/*.cc"], "Boost does not leave base/*.cc"),
-    Rule(r"sodium.*", EVERYWHERE, ["src/wire/*"],
+    Rule(r"sodium.*", EVERYWHERE, ["src/wire/*", "tests/unit/wire/*"],
          "keys and MACs are made in wire/ only; use wire/ticket.h"),
     Rule(r"netlink/.*|linux/(rt)?netlink\.h|bpf/.*|linux/bpf\.h|xdp/.*", EVERYWHERE,
          ["src/data_server/*", "tests/*"], "only the data server speaks netlink and BPF"),

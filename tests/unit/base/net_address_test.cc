@@ -10,7 +10,7 @@
 namespace penstock {
 namespace {
 
-using std::string_view_literals::operator""sv;
+using namespace std::string_view_literals;
 
 IpAddress ip(std::string_view text) { return parse_ip_address(text).value(); }
 
