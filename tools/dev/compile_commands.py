@@ -127,7 +127,8 @@ def run(jobs: list[Job], cache: Path) -> int:
                 (cache / job.key).touch()
                 continue
             failed.append(job.path)
-            print(f"--- {job.path}", answer.stdout, answer.stderr, sep="\n", flush=True)
+            # clang-tidy's standard error only counts what it did not show.
+            print(f"--- {job.path}", answer.stdout or answer.stderr, sep="\n", flush=True)
     known = {job.key for job in jobs}
     for old in cache.iterdir():
         if old.name not in known:
