@@ -1,5 +1,7 @@
 #pragma once
 
+#include <penstock/result.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -7,8 +9,6 @@
 #include <span>
 #include <string>
 #include <vector>
-
-#include <penstock/result.h>
 
 namespace penstock {
 
@@ -40,7 +40,8 @@ enum class ConsumerState {
 
 struct ConsumerStatus {
     ConsumerState state = ConsumerState::connecting;
-    std::uint64_t version = 0;           // of the assignment
+    std::uint64_t version = 0;                           // of the assignment
+    std::chrono::steady_clock::time_point requested_at;  // when the newest request left
     std::string data_server;             // "address:port" while joining or receiving
     std::uint64_t datagrams = 0;         // content received
     std::uint64_t bytes = 0;             // payload bytes of it

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <penstock/result.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -7,8 +9,6 @@
 #include <span>
 #include <string>
 #include <vector>
-
-#include <penstock/result.h>
 
 namespace penstock {
 
@@ -33,12 +33,14 @@ enum class PublisherState {
     starting,      // START came; the data server is proving our address
     transmitting,  // datagrams are accepted and relayed
     stopped,       // STOP: cease now; WAIT follows
+    ended,         // presence refused us for good: see last_error
 };
 
 struct PublisherStatus {
     PublisherState state = PublisherState::connecting;
-    std::uint64_t version = 0;           // of the desired state, rises with every change
-    std::string data_server;             // "address:port" while starting or transmitting
+    std::uint64_t version = 0;  // of the desired state, rises with every change
+    std::chrono::steady_clock::time_point desired_at;  // when that desired state arrived
+    std::string data_server;  // "address:port" while starting or transmitting
     std::uint64_t datagrams_sent = 0;
     std::uint64_t bytes_sent = 0;        // payload bytes
     std::uint64_t datagrams_unsent = 0;  // refused by the kernel, or offered while not transmitting

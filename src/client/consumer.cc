@@ -1,0 +1,393 @@
+#include "base/clock.h"
+#include "base/socket_address.h"
+#include "client/join_client.h"
+#include "client/poll_timeout.h"
+#include "client/presence_client.h"
+#include "client/session_socket.h"
+#include "client/stream_name.h"
+#include "client/wake_event.h"
+
+#include <penstock/consumer.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <mutex>
+#include <optional>
+#include <poll.h>
+#include <utility>
+
+namespace penstock {
+namespace {
+
+using std::chrono::milliseconds;
+
+/// A consumer whose flow stands when it must ask presence anew gives a presence that has just
+/// started this long to learn of the stream, instead of being told that it is absent.
+constexpr milliseconds kWaitWithFlow{30'000};
+
+class ConsumerImpl final : public Consumer, private ConsumerEvents {
+  public:
+    ConsumerImpl(const ConsumerOptions& options, UniqueFd socket)
+        : options_(options), socket_(std::move(socket)), join_(new_join()) {
+        session_ = ConsumerSession::open(
+            {options.presence, options.insecure}, random_u64(), options.stream, *this);
+    }
+
+    ~ConsumerImpl() override {
+        session_.reset();
+        send_leave();
+    }
+
+    Result<std::size_t> receive(std::span<Datagram> datagrams, milliseconds timeout) override;
+
+    void leave() override {
+        session_.reset();
+        send_leave();
+        end({ErrorCode::unavailable, "the consumer has left"});
+    }
+
+    [[nodiscard]] ConsumerStatus status() const override {
+        const std::lock_guard lock(mutex_);
+        ConsumerStatus status = status_;
+        status.datagrams = datagrams_.load(std::memory_order_relaxed);
+        status.bytes = bytes_.load(std::memory_order_relaxed);
+        status.strangers = strangers_.load(std::memory_order_relaxed);
+        status.socket_overflows = overflows_.load(std::memory_order_relaxed);
+        return status;
+    }
+
+    [[nodiscard]] bool is_usable() const noexcept { return static_cast<bool>(wake_); }
+
+  private:
+    static JoinClient new_join() { return {JoinClient::kProbeAfter, random_u64()}; }
+
+    // In the session's thread.
+    void on_desired(const DesiredConsuming& desired) override;
+    void on_session(const std::string& trouble) override {
+        const std::lock_guard lock(mutex_);
+        if (!error_) {
+            status_.last_error = trouble;
+        }
+    }
+    void on_rejected(const std::string& reason) override {
+        end({ErrorCode::denied, "presence refused us: " + reason});
+    }
+    milliseconds on_request() override;
+
+    // In receive().
+    void apply_desired(MonotonicTime now);
+    void apply(const DesiredConsuming& desired, MonotonicTime now);
+    void send_due(MonotonicTime now);
+    void send_due_of(JoinClient& join, MonotonicTime now);
+    std::size_t take_content(std::span<Datagram> datagrams, MonotonicTime now);
+    Arrival sort(std::size_t index, MonotonicTime now);
+    void wait(MonotonicTime deadline);
+    void leave_previous();
+    void set_state(ConsumerState state);
+
+    void end(const Error& error);
+    [[nodiscard]] std::optional<Error> error() const {
+        const std::lock_guard lock(mutex_);
+        return error_;
+    }
+    void send_leave() {
+        send_leave_of(join_);
+        leave_previous();
+    }
+    void send_leave_of(JoinClient& join) {
+        const std::span<const std::byte> message = join.leave_message();
+        if (!message.empty()) {
+            send_datagram(socket_.get(), join.target().server, message);
+        }
+        join.stop();
+    }
+
+    const ConsumerOptions options_;
+    const UniqueFd socket_;
+    WakeEvent wake_;
+
+    mutable std::mutex mutex_;  // guards the five below
+    ConsumerStatus status_;
+    std::optional<Error> error_;
+    std::optional<DesiredConsuming> pending_;  // for receive()
+    std::optional<MonotonicTime> wait_until_;  // for an absent stream, from the first request
+    bool has_flow_ = false;
+
+    std::atomic<std::uint64_t> datagrams_ = 0;  // written: receive()
+    std::atomic<std::uint64_t> bytes_ = 0;      // written: receive()
+    std::atomic<std::uint64_t> strangers_ = 0;  // written: receive()
+    std::atomic<std::uint64_t> overflows_ = 0;  // written: receive()
+    std::atomic<bool> has_news_ = false;        // pending_ or error_ was set
+
+    // receive() only.
+    JoinClient join_;
+    std::optional<JoinClient> previous_;  // the flow we have until the new one is accepted
+    ReceivedBatch received_;
+    bool may_have_more_ = false;  // the last receive filled all its room
+
+    std::unique_ptr<ConsumerSession> session_;  // last: its thread uses the above
+};
+
+Result<std::size_t> ConsumerImpl::receive(std::span<Datagram> datagrams, milliseconds timeout) {
+    if (datagrams.empty()) {
+        return Error{ErrorCode::invalid_argument, "receive() was given no room for datagrams"};
+    }
+    const MonotonicTime deadline = time_after(monotonic_now(), timeout);
+    while (true) {
+        MonotonicTime now = monotonic_now();
+        if (has_news_.exchange(false)) {
+            apply_desired(now);
+        }
+        if (join_.state() == JoinState::idle) {
+            if (const std::optional<Error> ended = error()) {
+                has_news_ = true;  // for the next receive(), too
+                return *ended;
+            }
+        }
+        send_due(now);
+        if (!may_have_more_) {
+            wait(deadline);
+            now = monotonic_now();
+        }
+        const std::size_t count = take_content(datagrams, now);
+        if (count > 0) {
+            return count;
+        }
+        if (now >= deadline && !may_have_more_) {
+            return std::size_t{0};
+        }
+    }
+}
+
+void ConsumerImpl::wait(MonotonicTime deadline) {
+    MonotonicTime until = std::min(deadline, join_.next_deadline());
+    if (previous_) {
+        until = std::min(until, previous_->next_deadline());
+    }
+    std::array<pollfd, 2> polled{{{.fd = socket_.get(), .events = POLLIN, .revents = 0},
+                                  {.fd = wake_.fd(), .events = POLLIN, .revents = 0}}};
+    ::poll(polled.data(), polled.size(), poll_timeout_ms(until, monotonic_now()));
+    if (polled[1].revents != 0) {
+        wake_.clear();
+    }
+}
+
+std::size_t ConsumerImpl::take_content(std::span<Datagram> datagrams, MonotonicTime now) {
+    const std::size_t room = std::min(datagrams.size(), ReceivedBatch::kDatagramsMax);
+    const std::size_t count = received_.receive(socket_.get(), room);
+    may_have_more_ = count == room;
+    std::size_t filled = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t strangers = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        const Arrival arrival = sort(i, now);
+        if (arrival == Arrival::content) {
+            const std::span<const std::byte> payload = received_.payload(i);
+            datagrams[filled++] = {.payload = payload, .received_at = received_.received_at(i)};
+            bytes += payload.size();
+        } else if (arrival == Arrival::stranger) {
+            ++strangers;
+        }
+    }
+    datagrams_.fetch_add(filled, std::memory_order_relaxed);
+    bytes_.fetch_add(bytes, std::memory_order_relaxed);
+    strangers_.fetch_add(strangers, std::memory_order_relaxed);
+    overflows_.store(received_.overflows(), std::memory_order_relaxed);
+    return filled;
+}
+
+Arrival ConsumerImpl::sort(std::size_t index, MonotonicTime now) {
+    const Endpoint from = received_.from(index);
+    const JoinState before = join_.state();
+    Arrival arrival = join_.on_datagram(from, received_.payload(index), now);
+    if (before == JoinState::joining && join_.state() == JoinState::accepted) {
+        leave_previous();
+        set_state(ConsumerState::receiving);
+    }
+    if (arrival == Arrival::stranger && previous_) {
+        arrival = previous_->on_datagram(from, received_.payload(index), now);
+    }
+    return arrival;
+}
+
+void ConsumerImpl::leave_previous() {
+    if (previous_) {
+        send_leave_of(*previous_);
+        previous_.reset();
+    }
+}
+
+void ConsumerImpl::send_due_of(JoinClient& join, MonotonicTime now) {
+    for (auto message = join.poll(now); !message.empty(); message = join.poll(now)) {
+        send_datagram(socket_.get(), join.target().server, message);
+    }
+}
+
+void ConsumerImpl::send_due(MonotonicTime now) {
+    send_due_of(join_, now);
+    if (previous_) {
+        send_due_of(*previous_, now);
+        if (previous_->state() == JoinState::ended) {
+            previous_.reset();
+        }
+    }
+    const bool has_ended = join_.state() == JoinState::ended;
+    if (!has_ended && !join_.take_renewal(now)) {
+        return;
+    }
+    std::uint64_t version = 0;
+    {
+        const std::lock_guard lock(mutex_);
+        status_.last_error = join_.trouble(now);
+        version = status_.version;
+    }
+    session_->renew(version);
+    if (has_ended) {
+        // With the ticket we have, which may still be good; presence's answer supersedes it.
+        join_.start(join_.target(), random_u64(), now);
+        set_state(ConsumerState::joining);
+    }
+}
+
+void ConsumerImpl::apply_desired(MonotonicTime now) {
+    std::optional<DesiredConsuming> desired;
+    bool has_ended = false;
+    {
+        const std::lock_guard lock(mutex_);
+        desired = std::exchange(pending_, std::nullopt);
+        has_ended = error_.has_value();
+    }
+    if (has_ended) {
+        send_leave();
+    } else if (desired) {
+        apply(*desired, now);
+    }
+}
+
+void ConsumerImpl::apply(const DesiredConsuming& desired, MonotonicTime now) {
+    if (desired.state == DesiredConsuming::State::wait) {
+        send_leave();
+        set_state(ConsumerState::waiting);
+        return;
+    }
+    const bool stands = join_.state() == JoinState::accepted && !join_.is_silent(now);
+    if (stands && join_.target().server == desired.endpoint) {
+        join_.confirm(now);
+        set_state(ConsumerState::receiving);
+        return;
+    }
+    // Content goes on from where it came until the new place has accepted us. History was for the
+    // first join: whoever moves wants to go on, not to begin again.
+    HistoryRequest history = options_.history;
+    if (stands) {
+        leave_previous();
+        previous_ = std::exchange(join_, new_join());
+        history = {};
+    }
+    join_.start({.server = desired.endpoint,
+                 .ticket = desired.ticket,
+                 .key = desired.key,
+                 .history = history},
+                random_u64(),
+                now);
+    set_state(ConsumerState::joining);
+}
+
+void ConsumerImpl::set_state(ConsumerState state) {
+    const std::lock_guard lock(mutex_);
+    if (error_) {
+        return;
+    }
+    has_flow_ = has_flow_ || state == ConsumerState::receiving;
+    status_.state = state;
+    if (state == ConsumerState::waiting) {
+        status_.data_server.clear();
+    } else {
+        status_.data_server = to_string(join_.target().server);
+    }
+    if (state == ConsumerState::receiving) {
+        status_.last_error.clear();
+    }
+}
+
+void ConsumerImpl::on_desired(const DesiredConsuming& desired) {
+    if (desired.state == DesiredConsuming::State::gone) {
+        end({ErrorCode::not_found,
+             fmt::format("stream '{}' is not there: {}", options_.stream, desired.reason)});
+        return;
+    }
+    const std::lock_guard lock(mutex_);
+    status_.version = desired.version;
+    status_.last_error = desired.reason;
+    if (status_.state == ConsumerState::connecting) {
+        status_.state = ConsumerState::waiting;
+    }
+    pending_ = desired;
+    has_news_ = true;
+    wake_.set();
+}
+
+milliseconds ConsumerImpl::on_request() {
+    const std::lock_guard lock(mutex_);
+    const MonotonicTime now = monotonic_now();
+    status_.requested_at = now;
+    if (!wait_until_) {
+        wait_until_ = time_after(now, options_.wait);
+    }
+    if (*wait_until_ == MonotonicTime::max()) {
+        return milliseconds::max();
+    }
+    const auto left = std::chrono::ceil<milliseconds>(*wait_until_ - now);
+    return std::max(left, has_flow_ ? kWaitWithFlow : milliseconds{0});
+}
+
+void ConsumerImpl::end(const Error& error) {
+    const std::lock_guard lock(mutex_);
+    if (!error_) {
+        error_ = error;
+        status_.state = ConsumerState::ended;
+        status_.last_error = error.message;
+        status_.data_server.clear();
+        has_news_ = true;
+        wake_.set();
+    }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Consumer>> Consumer::open(const ConsumerOptions& options) {
+    const Result<void> name = check_stream_name(options.stream);
+    if (!name) {
+        return name.error();
+    }
+    const Result<void> presence = check_presence_addresses({options.presence, options.insecure});
+    if (!presence) {
+        return presence.error();
+    }
+    const Result<IpAddress> bind = parse_bind_address(options.bind_address);
+    if (!bind) {
+        return bind.error();
+    }
+    if (!initialise_cryptography()) {
+        return Error{ErrorCode::system, "libsodium finds no source of randomness"};
+    }
+    Result<UniqueFd> socket = open_udp_socket({.family = address_family(*bind),
+                                               .local = {*bind, 0},
+                                               .receive_buffer_bytes = options.receive_buffer_bytes,
+                                               .send_buffer_bytes = 0,
+                                               .stamps = true});
+    if (!socket) {
+        return socket.error();
+    }
+    auto consumer = std::make_unique<ConsumerImpl>(options, std::move(socket.value()));
+    if (!consumer->is_usable()) {
+        return system_error("cannot open an eventfd", EMFILE);
+    }
+    return std::unique_ptr<Consumer>(std::move(consumer));
+}
+
+}  // namespace penstock

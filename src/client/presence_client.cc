@@ -1,0 +1,574 @@
+#include "client/presence_client.h"
+
+#include "base/clock.h"
+#include "base/net_address.h"
+
+#include <fmt/format.h>
+#include <grpc/support/log.h>
+#include <grpcpp/alarm.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <limits>
+#include <mutex>
+#include <optional>
+#include <presence.grpc.pb.h>
+#include <thread>
+#include <utility>
+
+namespace penstock {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::uint32_t kProtocol = 1;
+constexpr int kMessageBytesMost = 256 * 1024;
+constexpr milliseconds kHeartbeatInterval{1000};
+constexpr milliseconds kSilenceMost{3000};  // of a session, and for its first answer
+
+/// Operations of the completion queue.
+enum class Operation : std::uintptr_t { start = 1, read, write, finish, wake };
+void* tag_of(Operation operation) noexcept { return reinterpret_cast<void*>(operation); }
+
+grpc::ChannelArguments channel_arguments() {
+    grpc::ChannelArguments arguments;
+    // Liveness is judged by our own heartbeats; HTTP/2 pings are the backstop.
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 5000);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3000);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 500);
+    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
+    // Each attempt has a channel of its own, whose pauses are ours: nothing is to be shared.
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    arguments.SetInt(GRPC_ARG_MAX_METADATA_SIZE, 8192);
+    arguments.SetMaxReceiveMessageSize(kMessageBytesMost);
+    return arguments;
+}
+
+void silence_grpc() {
+    static std::once_flag once;
+    std::call_once(once, [] { gpr_set_log_function([](gpr_log_func_args*) {}); });
+}
+
+/// Why a call ended, without gRPC's chain of what led to it: "Connection refused".
+std::string end_words(const grpc::Status& status) {
+    if (status.ok()) {
+        return "it ended the session";
+    }
+    const std::string& chain = status.error_message();
+    const std::size_t last = chain.rfind(": ");
+    return last == std::string::npos ? chain : chain.substr(last + 2);
+}
+
+/// Errors: invalid_argument for an address that is none.
+Result<Endpoint> endpoint_of(const v1::Endpoint& message) {
+    Endpoint endpoint;
+    const std::string& ip = message.ip();
+    if (ip.size() == 4) {
+        std::uint32_t host = 0;
+        for (const char byte : ip) {
+            host = host << 8U | static_cast<std::uint8_t>(byte);
+        }
+        endpoint.ip = IpAddress::v4(host);
+    } else if (ip.size() == 16) {
+        std::memcpy(endpoint.ip.bytes.data(), ip.data(), ip.size());
+    }
+    endpoint.port = static_cast<std::uint16_t>(message.port());
+    if (endpoint.ip.is_unspecified() || message.port() == 0 || message.port() > 65535) {
+        return Error{ErrorCode::invalid_argument, "presence gave no usable data server address"};
+    }
+    return endpoint;
+}
+
+/// Fills the place and the permission of a desired state. False if they are not whole.
+template <typename Message, typename Desired>
+bool take_place(const Message& message, Desired& desired) {
+    const Result<Endpoint> endpoint = endpoint_of(message.endpoint());
+    if (!endpoint || message.ticket().size() != sizeof(Ticket) ||
+        message.session_key().size() != sizeof(SessionKey)) {
+        return false;
+    }
+    desired.data_server = message.data_server();
+    desired.endpoint = endpoint.value();
+    std::memcpy(&desired.ticket, message.ticket().data(), sizeof(Ticket));
+    std::memcpy(desired.key.bytes.data(), message.session_key().data(), sizeof(SessionKey));
+    return true;
+}
+
+v1::DesiredState to_proto(DesiredPublishing::State state) noexcept {
+    switch (state) {
+        case DesiredPublishing::State::wait:
+            return v1::DESIRED_STATE_WAIT;
+        case DesiredPublishing::State::start:
+            return v1::DESIRED_STATE_START;
+        case DesiredPublishing::State::stop:
+            return v1::DESIRED_STATE_STOP;
+    }
+    return v1::DESIRED_STATE_UNSPECIFIED;
+}
+
+/// One protocol's words: what is sent when, what is made of what comes. Its outbox holds each kind
+/// of message at most once, so it is bounded. Thread: any, by its own mutex.
+class PublisherWords {
+  public:
+    using Up = v1::PublisherUp;
+    using Down = v1::PublisherDown;
+    using Call = grpc::ClientAsyncReaderWriter<Up, Down>;
+
+    PublisherWords(PublishRequest request, PresenceEvents<DesiredPublishing>& events)
+        : request_(std::move(request)), events_(events) {}
+
+    static std::unique_ptr<Call> prepare(const std::shared_ptr<grpc::Channel>& channel,
+                                         grpc::ClientContext& context,
+                                         grpc::CompletionQueue& queue) {
+        return v1::Publishers::NewStub(channel)->PrepareAsyncSession(&context, &queue);
+    }
+
+    void set_report(const PublishingReport& report) {
+        const std::lock_guard lock(mutex_);
+        report_ = report;
+        report_is_due_ = true;
+    }
+
+    Up hello() {
+        Up up;
+        v1::PublisherHello& hello = *up.mutable_hello();
+        hello.set_protocol(kProtocol);
+        hello.set_publisher_id(request_.publisher_id);
+        hello.set_stream(request_.stream);
+        hello.set_start(request_.start == StartPolicy::publish ? v1::START_POLICY_PUBLISH
+                                                               : v1::START_POLICY_DEMAND);
+        hello.set_max_bits_per_second(request_.max_bits_per_second);
+        hello.set_close_after_ms(static_cast<std::uint32_t>(request_.close_after.count()));
+        return up;
+    }
+
+    std::optional<Up> next() {
+        const std::lock_guard lock(mutex_);
+        if (!std::exchange(report_is_due_, false)) {
+            return std::nullopt;
+        }
+        Up up;
+        v1::PublisherReport& report = *up.mutable_report();
+        report.set_version(report_.version);
+        report.set_state(to_proto(report_.state));
+        report.set_transmitting(report_.transmitting);
+        report.set_trouble(report_.trouble);
+        return up;
+    }
+
+    void on_desired(const Down& down) {
+        if (!down.has_desired()) {
+            return;
+        }
+        const v1::PublisherDesired& message = down.desired();
+        DesiredPublishing desired;
+        desired.epoch = message.epoch();
+        desired.version = message.version();
+        bool is_whole = true;
+        switch (message.state()) {
+            case v1::DESIRED_STATE_WAIT:
+                desired.state = DesiredPublishing::State::wait;
+                break;
+            case v1::DESIRED_STATE_START:
+                desired.state = DesiredPublishing::State::start;
+                is_whole = take_place(message, desired);
+                break;
+            case v1::DESIRED_STATE_STOP:
+                desired.state = DesiredPublishing::State::stop;
+                break;
+            default:
+                is_whole = false;
+        }
+        if (is_whole && gate_.admit(desired.epoch, desired.version)) {
+            events_.on_desired(desired);
+            return;
+        }
+        // Old or not understood: answered with what holds, not applied.
+        const std::lock_guard lock(mutex_);
+        report_is_due_ = true;
+    }
+
+    PresenceEvents<DesiredPublishing>& events() noexcept { return events_; }
+
+  private:
+    const PublishRequest request_;
+    PresenceEvents<DesiredPublishing>& events_;
+    VersionGate gate_;
+    std::mutex mutex_;
+    PublishingReport report_;
+    bool report_is_due_ = false;
+};
+
+class ConsumerWords {
+  public:
+    using Up = v1::ConsumerUp;
+    using Down = v1::ConsumerDown;
+    using Call = grpc::ClientAsyncReaderWriter<Up, Down>;
+
+    ConsumerWords(std::uint64_t consumer_id, std::string stream, ConsumerEvents& events)
+        : consumer_id_(consumer_id), stream_(std::move(stream)), events_(events) {}
+
+    static std::unique_ptr<Call> prepare(const std::shared_ptr<grpc::Channel>& channel,
+                                         grpc::ClientContext& context,
+                                         grpc::CompletionQueue& queue) {
+        return v1::Consumers::NewStub(channel)->PrepareAsyncSession(&context, &queue);
+    }
+
+    void set_renew(std::uint64_t version) {
+        const std::lock_guard lock(mutex_);
+        renew_ = version;
+    }
+
+    Up hello() {
+        {
+            // A renewal asked for in an earlier session: the request that follows covers it.
+            const std::lock_guard lock(mutex_);
+            renew_.reset();
+        }
+        const milliseconds wait = events_.on_request();
+        Up up;
+        v1::ConsumerRequest& request = *up.mutable_request();
+        request.set_protocol(kProtocol);
+        request.set_consumer_id(consumer_id_);
+        request.set_stream(stream_);
+        request.set_wait_ms(
+            wait == milliseconds::max()
+                ? std::numeric_limits<std::uint64_t>::max()
+                : static_cast<std::uint64_t>(std::max(wait, milliseconds{0}).count()));
+        return up;
+    }
+
+    std::optional<Up> next() {
+        const std::lock_guard lock(mutex_);
+        if (!renew_) {
+            return std::nullopt;
+        }
+        Up up;
+        up.mutable_renew()->set_version(*renew_);
+        renew_.reset();
+        return up;
+    }
+
+    void on_desired(const Down& down) {
+        if (!down.has_assignment()) {
+            return;
+        }
+        const v1::Assignment& message = down.assignment();
+        DesiredConsuming desired;
+        desired.epoch = message.epoch();
+        desired.version = message.version();
+        desired.reason = message.reason();
+        bool is_whole = true;
+        switch (message.state()) {
+            case v1::ASSIGNMENT_STATE_WAIT:
+                desired.state = DesiredConsuming::State::wait;
+                break;
+            case v1::ASSIGNMENT_STATE_READY:
+                desired.state = DesiredConsuming::State::ready;
+                is_whole = take_place(message, desired);
+                break;
+            case v1::ASSIGNMENT_STATE_GONE:
+                desired.state = DesiredConsuming::State::gone;
+                break;
+            default:
+                is_whole = false;
+        }
+        if (is_whole && gate_.admit(desired.epoch, desired.version)) {
+            events_.on_desired(desired);
+        }
+    }
+
+    ConsumerEvents& events() noexcept { return events_; }
+
+  private:
+    const std::uint64_t consumer_id_;
+    const std::string stream_;
+    ConsumerEvents& events_;
+    VersionGate gate_;
+    std::mutex mutex_;
+    std::optional<std::uint64_t> renew_;
+};
+
+/// Keeps one session up for as long as it lives. Its thread alone touches gRPC; others only wake
+/// it.
+template <typename Words>
+class SessionThread {
+  public:
+    template <typename... Arguments>
+    explicit SessionThread(const PresenceAddresses& presence, Arguments&&... arguments)
+        : addresses_(presence.addresses), words_(std::forward<Arguments>(arguments)...) {
+        silence_grpc();
+        thread_ = std::thread([this] { run(); });
+    }
+
+    ~SessionThread() {
+        stopping_ = true;
+        wake();
+        thread_.join();
+        queue_.Shutdown();
+        void* tag = nullptr;
+        bool ok = false;
+        while (queue_.Next(&tag, &ok)) {  // takes out a last wake-up
+        }
+    }
+    SessionThread(const SessionThread&) = delete;
+    SessionThread& operator=(const SessionThread&) = delete;
+
+    Words& words() noexcept { return words_; }
+
+    /// Makes the session's thread look at the outbox. Thread: any.
+    void wake() {
+        const std::lock_guard lock(wake_mutex_);
+        if (!std::exchange(wake_is_pending_, true)) {
+            alarm_.Set(&queue_, gpr_now(GPR_CLOCK_MONOTONIC), tag_of(Operation::wake));
+        }
+    }
+
+  private:
+    using Up = typename Words::Up;
+    using Down = typename Words::Down;
+
+    enum class Waited { event, deadline };
+
+    void run() {
+        std::uint64_t random = random_u64();
+        unsigned failures = 0;
+        std::size_t address = 0;
+        while (!stopping_ && !rejected_) {
+            was_up_ = false;
+            const std::string trouble = attempt(addresses_[address]);
+            if (stopping_ || rejected_) {
+                return;
+            }
+            words_.events().on_session(trouble);
+            failures = was_up_ ? 1 : failures + 1;
+            address = (address + 1) % addresses_.size();
+            random = random_u64();
+            pause(std::max(reconnect_pause(failures, random), retry_after_));
+        }
+    }
+
+    void pause(milliseconds length) {
+        const MonotonicTime until = monotonic_now() + length;
+        Operation operation{};
+        bool ok = false;
+        while (!stopping_ && monotonic_now() < until) {
+            wait(until, operation, ok);
+        }
+    }
+
+    /// Waits for the next event, until `until` at most. Wake-ups are taken care of here.
+    Waited wait(MonotonicTime until, Operation& operation, bool& ok) {
+        void* tag = nullptr;
+        const auto left = std::chrono::ceil<std::chrono::microseconds>(until - monotonic_now());
+        const gpr_timespec deadline = gpr_time_add(
+            gpr_now(GPR_CLOCK_MONOTONIC),
+            gpr_time_from_micros(std::max<std::int64_t>(left.count(), 0), GPR_TIMESPAN));
+        if (queue_.AsyncNext(&tag, &ok, deadline) != grpc::CompletionQueue::GOT_EVENT) {
+            return Waited::deadline;
+        }
+        operation = static_cast<Operation>(reinterpret_cast<std::uintptr_t>(tag));
+        if (operation == Operation::wake) {
+            const std::lock_guard lock(wake_mutex_);
+            wake_is_pending_ = false;
+        }
+        return Waited::event;
+    }
+
+    /// One session with one presence, from dialling to its end.
+    /// Returns: why it ended, one line.
+    std::string attempt(const std::string& address) {
+        retry_after_ = milliseconds{0};
+        const auto channel = grpc::CreateCustomChannel(
+            address, grpc::InsecureChannelCredentials(), channel_arguments());
+        grpc::ClientContext context;
+        call_ = Words::prepare(channel, context, queue_);
+        call_->StartCall(tag_of(Operation::start));
+        operations_ = 1;
+        is_open_ = is_writing_ = is_ending_ = false;
+        bool is_cancelled = false;
+        given_up_.clear();
+        heard_at_ = monotonic_now();
+        heartbeat_at_ = heard_at_ + kHeartbeatInterval;
+        while (operations_ > 0) {
+            const MonotonicTime dead_at = heard_at_ + kSilenceMost;
+            Operation operation{};
+            bool ok = false;
+            const MonotonicTime until = is_ending_ ? heard_at_ + std::chrono::hours{1}
+                                        : is_open_ ? std::min(dead_at, heartbeat_at_)
+                                                   : dead_at;
+            if (wait(until, operation, ok) == Waited::event && operation != Operation::wake) {
+                --operations_;
+                on_operation(operation, ok);
+            }
+            const bool is_silent = !is_ending_ && monotonic_now() >= dead_at;
+            if (is_silent && given_up_.empty()) {
+                given_up_ = fmt::format("no answer for {} s", kSilenceMost.count() / 1000);
+            }
+            if ((stopping_ || !given_up_.empty()) && !std::exchange(is_cancelled, true)) {
+                context.TryCancel();
+            }
+            write_next();
+        }
+        call_.reset();
+        const std::string why = !given_up_.empty() ? given_up_ : end_words(status_);
+        return fmt::format("presence {}: {}; trying again", address, why);
+    }
+
+    void on_operation(Operation operation, bool ok) {
+        if (operation == Operation::finish) {
+            return;
+        }
+        if (!ok) {
+            end();
+            return;
+        }
+        if (operation == Operation::start) {
+            is_open_ = true;
+            is_writing_ = true;
+            ++operations_;
+            up_ = words_.hello();
+            call_->Write(up_, tag_of(Operation::write));
+            read_next();
+        } else if (operation == Operation::read) {
+            on_message();
+            read_next();
+        } else if (operation == Operation::write) {
+            is_writing_ = false;
+        }
+    }
+
+    void on_message() {
+        heard_at_ = monotonic_now();
+        if (down_.has_reject()) {
+            retry_after_ = milliseconds{down_.reject().retry_after_ms()};
+            rejected_ = retry_after_.count() == 0;
+            given_up_ = "it refused us: " + down_.reject().reason();
+            if (rejected_) {
+                words_.events().on_rejected(down_.reject().reason());
+            }
+            return;
+        }
+        if (!std::exchange(was_up_, true)) {
+            words_.events().on_session({});
+        }
+        words_.on_desired(down_);
+    }
+
+    void read_next() {
+        if (!is_ending_) {
+            ++operations_;
+            call_->Read(&down_, tag_of(Operation::read));
+        }
+    }
+
+    void write_next() {
+        if (!is_open_ || is_writing_ || is_ending_) {
+            return;
+        }
+        std::optional<Up> next = words_.next();
+        if (!next && monotonic_now() >= heartbeat_at_) {
+            next.emplace().mutable_heartbeat();
+        }
+        if (next) {
+            heartbeat_at_ = monotonic_now() + kHeartbeatInterval;
+            up_ = std::move(*next);
+            is_writing_ = true;
+            ++operations_;
+            call_->Write(up_, tag_of(Operation::write));
+        }
+    }
+
+    void end() {
+        is_open_ = false;
+        if (!std::exchange(is_ending_, true)) {
+            ++operations_;
+            call_->Finish(&status_, tag_of(Operation::finish));
+        }
+    }
+
+    const std::vector<std::string> addresses_;
+    Words words_;
+    grpc::CompletionQueue queue_;
+
+    std::mutex wake_mutex_;  // guards the two below
+    grpc::Alarm alarm_;
+    bool wake_is_pending_ = false;
+    std::atomic<bool> stopping_ = false;
+
+    // The session's thread only.
+    std::unique_ptr<typename Words::Call> call_;
+    Up up_;
+    Down down_;
+    grpc::Status status_;
+    int operations_ = 0;  // in flight
+    bool is_open_ = false;
+    bool is_writing_ = false;
+    bool is_ending_ = false;
+    bool was_up_ = false;
+    bool rejected_ = false;
+    std::string given_up_;  // why we end the session
+    milliseconds retry_after_{0};
+    MonotonicTime heard_at_{};
+    MonotonicTime heartbeat_at_{};
+
+    std::thread thread_;  // last: it uses all of the above
+};
+
+class PublisherSessionImpl final : public PublisherSession {
+  public:
+    PublisherSessionImpl(const PresenceAddresses& presence,
+                         const PublishRequest& request,
+                         PresenceEvents<DesiredPublishing>& events)
+        : session_(presence, request, events) {}
+
+    void report(const PublishingReport& report) override {
+        session_.words().set_report(report);
+        session_.wake();
+    }
+
+  private:
+    SessionThread<PublisherWords> session_;
+};
+
+class ConsumerSessionImpl final : public ConsumerSession {
+  public:
+    ConsumerSessionImpl(const PresenceAddresses& presence,
+                        std::uint64_t consumer_id,
+                        const std::string& stream,
+                        ConsumerEvents& events)
+        : session_(presence, consumer_id, stream, events) {}
+
+    void renew(std::uint64_t version) override {
+        session_.words().set_renew(version);
+        session_.wake();
+    }
+
+  private:
+    SessionThread<ConsumerWords> session_;
+};
+
+}  // namespace
+
+std::unique_ptr<PublisherSession> PublisherSession::open(
+    const PresenceAddresses& presence,
+    const PublishRequest& request,
+    PresenceEvents<DesiredPublishing>& events) {
+    return std::make_unique<PublisherSessionImpl>(presence, request, events);
+}
+
+std::unique_ptr<ConsumerSession> ConsumerSession::open(const PresenceAddresses& presence,
+                                                       std::uint64_t consumer_id,
+                                                       const std::string& stream,
+                                                       ConsumerEvents& events) {
+    return std::make_unique<ConsumerSessionImpl>(presence, consumer_id, stream, events);
+}
+
+}  // namespace penstock
