@@ -1,0 +1,119 @@
+#include "dpdk/packet_pool.h"
+
+#include "base/cache_line.h"
+#include "base/units.h"
+#include "dpdk/eal.h"
+#include "dpdk/port.h"
+
+#include <fmt/format.h>
+#include <rte_errno.h>
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
+
+#include <algorithm>
+
+namespace penstock {
+namespace {
+
+constexpr std::uint32_t kCacheMbufs = 512;
+static_assert(kCacheMbufs <= RTE_MEMPOOL_CACHE_MAX_SIZE);
+/// What one lcore's cache may hold before it gives mbufs back (rte_mempool.h: 1.5 times its size).
+constexpr std::uint32_t kCachedMbufsMax = kCacheMbufs * 3 / 2;
+/// Packets of unfinished fan-outs beyond their rings, per worker.
+constexpr std::uint32_t kSuspendedPackets = 1024;
+constexpr std::uint64_t kGrantedPercent = 70;
+/// rte_mempool's own head of each element, its tail, and the mbuf itself.
+constexpr std::uint64_t kElementOverheadBytes = 64 + sizeof(rte_mbuf);
+
+constexpr std::uint32_t round_up(std::uint32_t value, std::uint32_t step) noexcept {
+    return (value + step - 1) / step * step;
+}
+
+std::uint16_t data_room_for(std::uint32_t frame_bytes) noexcept {
+    return static_cast<std::uint16_t>(
+        RTE_PKTMBUF_HEADROOM + round_up(frame_bytes, static_cast<std::uint32_t>(kCacheLineBytes)));
+}
+
+}  // namespace
+
+Result<PoolPlan> plan_pools(const PoolDemand& demand) {
+    PoolPlan plan;
+    plan.payload_data_room = std::max<std::uint16_t>(
+        data_room_for(demand.mtu + kFrameOverheadBytes), RTE_MBUF_DEFAULT_BUF_SIZE);
+    plan.copy_data_room = data_room_for(kCopyHeaderBytes + demand.inline_payload_bytes_max);
+    const std::uint32_t burst = kTxBurstPackets + kRxBurstPackets;
+    // One descriptor may be one whole copy (inline), so all of them count.
+    plan.copy_mbufs = demand.ports * (demand.tx_descriptors + burst) + kCachedMbufsMax;
+
+    const std::uint64_t payload_bytes = kElementOverheadBytes + plan.payload_data_room;
+    const std::uint64_t copy_bytes = kElementOverheadBytes + plan.copy_data_room;
+    const std::uint64_t queues = std::uint64_t{demand.workers} * demand.ports;
+    std::uint64_t fixed = queues * demand.rx_descriptors + demand.control_rings +
+                          // payloads whose copies wait in a TX ring: two segments a copy
+                          queues * (demand.tx_descriptors / 2) +
+                          (demand.workers + 1) * std::uint64_t{kCachedMbufsMax} +
+                          demand.workers * std::uint64_t{kSuspendedPackets + burst};
+    if (demand.copies_from_rx_pool) {
+        fixed += demand.workers * std::uint64_t{plan.copy_mbufs};
+    }
+    const std::uint64_t copies = demand.workers * plan.copy_mbufs * copy_bytes;
+    // Least: room for one short history beside what is fixed.
+    constexpr std::uint64_t kLeastGranted = 512;
+    const std::uint64_t least = fixed + kLeastGranted * 100 / kGrantedPercent;
+    const std::uint64_t needed = demand.other_bytes + copies + least * payload_bytes;
+    // Pages and mempool's chunks leave some of it unused.
+    const std::uint64_t usable = demand.memory_bytes / 100 * 92;
+    if (usable < needed) {
+        constexpr std::uint64_t kMebibyte = 1U << 20U;
+        return Error{
+            ErrorCode::exhausted,
+            fmt::format("{} of memory do not hold the queues and pools of {} workers on {} "
+                        "ports: give --memory {}MiB or fewer descriptors",
+                        format_bytes(demand.memory_bytes),
+                        demand.workers,
+                        demand.ports,
+                        needed / 92 * 100 / kMebibyte + 1)};
+    }
+    const std::uint64_t mbufs = (usable - demand.other_bytes - copies) / payload_bytes;
+    plan.payload_mbufs = static_cast<std::uint32_t>(mbufs);
+    plan.ring_packets = static_cast<std::uint32_t>((mbufs - fixed) * kGrantedPercent / 100);
+    plan.bytes = copies + mbufs * payload_bytes;
+    return plan;
+}
+
+std::string to_string(const PoolPlan& plan) {
+    return fmt::format(
+        "payload pool {} packets of {} bytes, copy pools {} of {} bytes per worker, "
+        "{} MiB in all; {} packets may be kept as history",
+        plan.payload_mbufs,
+        plan.payload_data_room,
+        plan.copy_mbufs,
+        plan.copy_data_room,
+        plan.bytes >> 20U,
+        plan.ring_packets);
+}
+
+Result<PacketPool> PacketPool::create(const std::string& name,
+                                      std::uint32_t mbufs,
+                                      std::uint16_t data_room,
+                                      int socket) {
+    take_dpdk_error();
+    // A cache larger than two thirds of the pool would be refused (rte_mempool.h).
+    const std::uint32_t cache = std::min(kCacheMbufs, mbufs * 2 / 3);
+    rte_mempool* pool = rte_pktmbuf_pool_create(name.c_str(), mbufs, cache, 0, data_room, socket);
+    if (pool == nullptr) {
+        return Error{ErrorCode::exhausted,
+                     fmt::format("packet pool {} of {} x {} bytes: {}; give more --memory",
+                                 name,
+                                 mbufs,
+                                 data_room,
+                                 rte_strerror(rte_errno))};
+    }
+    return PacketPool{pool};
+}
+
+std::uint32_t PacketPool::in_use() const noexcept { return rte_mempool_in_use_count(pool_.get()); }
+
+void PacketPool::Free::operator()(rte_mempool* pool) const noexcept { rte_mempool_free(pool); }
+
+}  // namespace penstock
