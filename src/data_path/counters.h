@@ -1,12 +1,12 @@
 #pragma once
 
-#include <array>
-#include <atomic>
-#include <cstdint>
-
 #include "base/cache_line.h"
 #include "data_path/burst.h"
 #include "data_path/drop_reasons.h"
+
+#include <array>
+#include <atomic>
+#include <cstdint>
 
 namespace penstock {
 
@@ -30,12 +30,12 @@ class Counter {
 /// What one worker did on one port. Written: that worker. Read: control.
 struct alignas(kCacheLineBytes) PortCounters {
     Counter rx_packets;
-    Counter rx_bytes;         // frames without FCS
-    Counter rx_full_bursts;   // bursts that came full: the queue held more
-    Counter tx_packets;       // accepted by the NIC
-    Counter tx_bytes;         // frames without FCS, accepted by the NIC
-    Counter tx_unsent;        // offered and not accepted
-    Counter rx_queue_packets; // last sample of rte_eth_rx_queue_count; see rx_queue_supported
+    Counter rx_bytes;            // frames without FCS
+    Counter rx_full_bursts;      // bursts that came full: the queue held more
+    Counter tx_packets;          // accepted by the NIC
+    Counter tx_bytes;            // frames without FCS, accepted by the NIC
+    Counter tx_unsent;           // offered and not accepted
+    Counter rx_queue_packets;    // last sample of rte_eth_rx_queue_count; see rx_queue_supported
     Counter rx_queue_supported;  // 1 if the driver has rte_eth_rx_queue_count
 };
 
@@ -45,18 +45,24 @@ struct alignas(kCacheLineBytes) WorkerCounters {
     Counter busy_cycles;       // TSC cycles in iterations that found work
     Counter idle_cycles;       // TSC cycles in all others, sleep included
     Counter applied_commands;  // mailbox commands applied since start
-    Counter copies;            // packets made for consumers, history included
+    Counter copies;            // packets made for consumers, history included, taken by the NIC
+                               // or dropped as tx_queue_full
+    Counter content;           // packets accepted into a stream's ring
+    Counter session_messages;  // packets given to control as session messages
+    Counter exceptions;        // packets given to control for Linux
     Counter handed_over;       // packets given to the worker that owns their stream
+    Counter taken_over;        // packets received from workers that do not own their stream
+    Counter sent_for_control;  // control's own frames accepted by the NIC
     std::array<Counter, kDropReasonCount> drops;
     std::array<PortCounters, kPortsMax> ports;
 };
 
 /// What happened to one stream. Written: its owner worker. Read: control.
 struct alignas(kCacheLineBytes) StreamCounters {
-    Counter packets_in;  // content accepted from the publisher
-    Counter bytes_in;    // its payload
-    Counter copies;      // packets made for consumers and accepted by the NIC
-    Counter copy_bytes;  // their payload
+    Counter packets_in;    // content accepted from the publisher
+    Counter bytes_in;      // its payload
+    Counter copies;        // packets made for consumers and accepted by the NIC
+    Counter copy_bytes;    // their payload
     Counter ring_packets;  // held now
     Counter ring_bytes;    // payload held now
     Counter consumers;     // flows installed, those still in history included
@@ -67,9 +73,9 @@ struct alignas(kCacheLineBytes) StreamCounters {
 /// A live consumer gets every packet, so nothing is counted per copy: what it received is what its
 /// stream sent since it went live, plus its history, less what was lost.
 struct FlowCounters {
-    Counter copies;      // as of the last publication by the worker (about every 10 ms)
-    Counter copy_bytes;  // payload
-    Counter lost;        // copies the NIC did not take, or overrun in the ring
+    Counter copies;        // as of the last publication by the worker (about every 10 ms)
+    Counter copy_bytes;    // payload
+    Counter lost;          // copies the NIC did not take, or overrun in the ring
     Counter history_left;  // packets still to come from history; 0 once live
 };
 

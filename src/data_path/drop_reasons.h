@@ -12,11 +12,13 @@ namespace penstock {
 #define PENSTOCK_DROP_REASONS(X)                                                                  \
     X(frame_too_short,     "frame ends before its Ethernet or IP header does")                    \
     X(frame_segmented,     "frame came in several mbufs; lower the MTU or raise the data room")   \
+    X(not_our_mac,         "frame is addressed to another MAC address")                            \
     X(ip_header_invalid,   "IP version, header length or total length contradicts the frame")    \
     X(ip_checksum_wrong,   "IPv4 header checksum is wrong")                                       \
     X(ip_options,          "IPv4 options in a packet for a stream port")                          \
     X(ip_fragment,         "IP fragment of a packet for us; streams must fit the MTU")            \
     X(udp_length_invalid,  "UDP length contradicts the IP length")                                \
+    X(udp_checksum_wrong,  "the NIC found the UDP checksum wrong")                                \
     X(source_invalid,      "source is unspecified, loopback, multicast, broadcast or our own")    \
     X(link_broadcast,      "unicast packet in a broadcast or multicast frame")                    \
     X(unknown_stream,      "no stream is open at this destination port")                          \

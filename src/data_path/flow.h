@@ -1,21 +1,23 @@
 #pragma once
 
-#include <array>
-#include <cstdint>
-
 #include "base/cache_line.h"
 #include "base/net_address.h"
+#include "dpdk/port_limits.h"
+
+#include <array>
+#include <cstdint>
 
 namespace penstock {
 
 /// Everything in a copy that is the consumer's own: Ethernet, IP and UDP header, ready but for the
-/// two lengths and the two checksums, whose fields hold the sum (RFC 1071, not complemented) of what
-/// is already known of the flow. Ethernet + IPv6 + UDP fit: 62 bytes. Hot: one cache line per copy.
+/// two lengths and the two checksums, whose fields hold the sum (RFC 1071, not complemented) of
+/// what is already known of the flow. Ethernet + IPv6 + UDP fit: 62 bytes. Hot: one cache line per
+/// copy.
 struct alignas(kCacheLineBytes) FlowTemplate {
     std::array<std::uint8_t, 62> headers;
     std::uint16_t header_bytes;  // 42 with IPv4, 62 with IPv6
 };
-static_assert(sizeof(FlowTemplate) == kCacheLineBytes);
+static_assert(sizeof(FlowTemplate) == kCacheLineBytes && sizeof(FlowTemplate) == kCopyHeaderBytes);
 
 /// Where a copy goes and what it says it comes from.
 struct FlowAddresses {

@@ -1,13 +1,13 @@
 #pragma once
 
-#include <cstdint>
-#include <variant>
-
-#include <penstock/ids.h>
-
 #include "base/net_address.h"
 #include "base/spsc_ring.h"
 #include "data_path/flow.h"
+
+#include <penstock/ids.h>
+
+#include <cstdint>
+#include <variant>
 
 namespace penstock {
 
@@ -50,7 +50,7 @@ struct AddFlow {
     FlowRecord* flow;
     FlowTemplate headers;
     std::uint8_t port;
-    std::uint32_t history_packets;     // as HistoryRequest
+    std::uint32_t history_packets;  // as HistoryRequest
     std::uint32_t history_ms;
 };
 struct RemoveFlow {

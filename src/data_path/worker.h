@@ -1,24 +1,18 @@
 #pragma once
 
-#include <array>
-#include <cstdint>
-#include <memory>
-
 #include "base/net_address.h"
 #include "data_path/burst.h"
 #include "data_path/counters.h"
 #include "data_path/mailbox.h"
 
+#include <array>
+#include <cstdint>
+#include <memory>
+
 struct rte_mempool;
 struct rte_ring;
 
 namespace penstock {
-
-/// How copies leave a port: a small header mbuf chained to the shared payload, or header and payload
-/// together in one mbuf, for payloads up to a size (dataplane facts: dpdk/port.cc).
-struct CopyMode {
-    std::uint32_t inline_payload_bytes_max;  // 0: always chained; 65535: always inline
-};
 
 /// One port as one worker uses it.
 struct WorkerPort {
@@ -32,7 +26,8 @@ struct WorkerPort {
 };
 
 struct WorkerConfig {
-    std::uint8_t index;  // 0..kWorkersMax-1
+    std::uint8_t index;         // 0..kWorkersMax-1
+    std::uint8_t worker_count;  // of the data server: senders in hand_over_from
     std::uint8_t port_count;
     std::array<WorkerPort, kPortsMax> ports;  // mbuf->port is the index in here, set by rx
     std::uint16_t stream_port_first;          // UDP ports that are streams: first..last

@@ -1,0 +1,335 @@
+#include "data_path/classify.h"
+
+#include "base/check.h"
+#include "data_path/checksum.h"
+#include "data_path/drop.h"
+#include "data_path/packet_headers.h"
+#include "wire/session_messages.h"
+
+#include <rte_prefetch.h>
+#include <rte_ring.h>
+
+#include <algorithm>
+#include <cstring>
+#include <netinet/in.h>
+
+namespace penstock {
+namespace {
+
+constexpr std::size_t kPrefetchAhead = 4;
+constexpr std::size_t kVlanTagBytes = sizeof(rte_vlan_hdr);
+constexpr std::uint16_t kVlanIdMask = 0x0fff;
+/// More fragments, or an offset: any of these bits makes it a fragment (RFC 791 section 3.1).
+constexpr std::uint16_t kFragmentBits = RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK;
+
+const rte_ipv4_hdr& ip_of(std::span<const std::uint8_t> packet) noexcept {
+    return *reinterpret_cast<const rte_ipv4_hdr*>(packet.data());
+}
+
+std::size_t ip_header_bytes(const rte_ipv4_hdr& ip) noexcept {
+    return std::size_t{RTE_IPV4_IHL_MULTIPLIER} * (ip.version_ihl & RTE_IPV4_HDR_IHL_MASK);
+}
+
+const rte_udp_hdr& udp_of(std::span<const std::uint8_t> packet) noexcept {
+    return *reinterpret_cast<const rte_udp_hdr*>(packet.data() + kIpv4Bytes);
+}
+
+Endpoint source_of(const rte_ipv4_hdr& ip, const rte_udp_hdr& udp) noexcept {
+    Endpoint source{.ip = {}, .port = rte_be_to_cpu_16(udp.src_port)};
+    source.ip.bytes[10] = 0xff;  // IPv4-mapped: RFC 4291 section 2.5.5.2
+    source.ip.bytes[11] = 0xff;
+    std::memcpy(&source.ip.bytes[12], &ip.src_addr, sizeof(ip.src_addr));
+    return source;
+}
+
+/// The sum of the payload alone: the sender's checksum says the sum of everything, so take off the
+/// headers. A sender that computed none leaves it to us.
+std::uint16_t payload_sum_of(const rte_ipv4_hdr& ip,
+                             const rte_udp_hdr& udp,
+                             std::span<const std::uint8_t> payload) noexcept {
+    if (udp.dgram_cksum == 0) {
+        return sum_bytes(payload.data(), payload.size());
+    }
+    const auto* source_address = reinterpret_cast<const std::uint8_t*>(&ip.src_addr);
+    const std::uint32_t headers =
+        std::uint32_t{load_word(source_address)} + load_word(source_address + 2) +
+        load_word(source_address + 4) + load_word(source_address + 6) +
+        to_network(std::uint16_t{IPPROTO_UDP}) + 2U * udp.dgram_len + udp.src_port + udp.dst_port;
+    return subtract_sum(static_cast<std::uint16_t>(~udp.dgram_cksum), fold_sum(headers));
+}
+
+/// Whether the publisher's payload is a session message and not content that looks like one.
+bool is_publishers_message(MessageType type,
+                           std::span<const std::byte> payload,
+                           FlowId flow) noexcept {
+    if (type == MessageType::join) {
+        return true;
+    }
+    // Every message but JOIN names its flow directly behind the header.
+    Be64 named;
+    std::memcpy(&named, payload.data() + sizeof(MessageHeader), sizeof(named));
+    return named == flow.value;
+}
+
+}  // namespace
+
+Classify::Classify(const WorkerConfig& config, WorkerCounters& counters)
+    : config_(config),
+      counters_(counters),
+      by_port_(std::make_unique<Stream*[]>(std::size_t{config.stream_port_last} -
+                                           config.stream_port_first + 1)) {
+    for (std::size_t i = 0; i < config.port_count; ++i) {
+        ports_[i].mac = config.ports[i].mac.bytes;
+        ports_[i].address = to_network(config.ports[i].address.v4());
+    }
+    session_messages_.ring = config.session_messages;
+    session_messages_.full = DropReason::session_ring_full;
+    session_messages_.given = &counters.session_messages;
+    exceptions_.ring = config.exceptions;
+    exceptions_.full = DropReason::exception_ring_full;
+    exceptions_.given = &counters.exceptions;
+    hand_over_.full = DropReason::hand_over_full;
+    hand_over_.given = &counters.handed_over;
+}
+
+ContentBurst Classify::by_stream(Burst frames) noexcept {
+    std::size_t accepted = 0;
+    for (std::size_t i = 0; i < std::min(kPrefetchAhead, frames.size()); ++i) {
+        rte_prefetch0(rte_pktmbuf_mtod(frames[i], const void*));
+    }
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+        if (i + kPrefetchAhead < frames.size()) {
+            rte_prefetch0(rte_pktmbuf_mtod(frames[i + kPrefetchAhead], const void*));
+        }
+        rte_mbuf* frame = frames[i];
+        const Verdict verdict = examine_frame(*frame);
+        switch (verdict.kind) {
+            case Kind::content:
+                // Trimmed once, then frozen: drivers read data_off and data_len of a shared packet.
+                frame->data_off = static_cast<std::uint16_t>(frame->data_off + verdict.payload_at);
+                frame->data_len = verdict.payload_bytes;
+                frame->pkt_len = verdict.payload_bytes;
+                content_[accepted++] = {.stream = verdict.stream,
+                                        .packet = frame,
+                                        .payload_bytes = verdict.payload_bytes,
+                                        .payload_sum = verdict.payload_sum};
+                break;
+            case Kind::session_message:
+                give(session_messages_, frame);
+                break;
+            case Kind::exception:
+                give(exceptions_, frame);
+                break;
+            case Kind::hand_over:
+                give_to_owner(*verdict.stream, frame);
+                break;
+            case Kind::drop:
+                if (verdict.stream != nullptr) {
+                    verdict.stream->counters.dropped.add(1);
+                }
+                drop({&frame, 1}, verdict.reason, counters_);
+                break;
+        }
+    }
+    flush(session_messages_);
+    flush(exceptions_);
+    flush(hand_over_);
+    counters_.content.add(accepted);
+    return {content_.data(), accepted};
+}
+
+void Classify::open(Stream& stream) noexcept {
+    PENSTOCK_CHECK(stream.udp_port >= config_.stream_port_first &&
+                   stream.udp_port <= config_.stream_port_last);
+    Stream*& entry = by_port_[stream.udp_port - config_.stream_port_first];
+    PENSTOCK_CHECK(entry == nullptr);
+    entry = &stream;
+}
+
+void Classify::close(const Stream& stream) noexcept {
+    Stream*& entry = by_port_[stream.udp_port - config_.stream_port_first];
+    PENSTOCK_CHECK(entry == &stream);
+    entry = nullptr;
+}
+
+Classify::Verdict Classify::examine_frame(const rte_mbuf& frame) const noexcept {
+    if (frame.nb_segs != 1) {
+        return {.kind = Kind::drop, .reason = DropReason::frame_segmented};
+    }
+    const std::span bytes{rte_pktmbuf_mtod(&frame, const std::uint8_t*), frame.data_len};
+    if (bytes.size() < kEthernetBytes) {
+        return {.kind = Kind::drop, .reason = DropReason::frame_too_short};
+    }
+    const auto& ethernet = *reinterpret_cast<const rte_ether_hdr*>(bytes.data());
+    const bool to_group = rte_is_multicast_ether_addr(&ethernet.dst_addr) != 0;
+    if (!to_group &&
+        std::memcmp(
+            ethernet.dst_addr.addr_bytes, ports_[frame.port].mac.data(), RTE_ETHER_ADDR_LEN) != 0) {
+        return {.kind = Kind::drop, .reason = DropReason::not_our_mac};
+    }
+    std::uint16_t type = rte_be_to_cpu_16(ethernet.ether_type);
+    std::size_t packet_at = kEthernetBytes;
+    if (type == RTE_ETHER_TYPE_VLAN || type == RTE_ETHER_TYPE_QINQ) {
+        if (bytes.size() < kEthernetBytes + kVlanTagBytes) {
+            return {.kind = Kind::drop, .reason = DropReason::frame_too_short};
+        }
+        const auto& tag = *reinterpret_cast<const rte_vlan_hdr*>(&bytes[kEthernetBytes]);
+        if (type == RTE_ETHER_TYPE_VLAN && (rte_be_to_cpu_16(tag.vlan_tci) & kVlanIdMask) == 0) {
+            // VLAN 0 is a priority and no VLAN (IEEE 802.1Q section 6.9): the frame is untagged.
+            type = rte_be_to_cpu_16(tag.eth_proto);
+            packet_at += kVlanTagBytes;
+        }
+    }
+    if (type != RTE_ETHER_TYPE_IPV4) {
+        return {.kind = Kind::exception};
+    }
+    Verdict verdict = examine_ipv4(frame, bytes.subspan(packet_at));
+    if (to_group && verdict.kind != Kind::exception && verdict.kind != Kind::drop) {
+        return {.kind = Kind::drop, .reason = DropReason::link_broadcast};
+    }
+    verdict.payload_at = static_cast<std::uint16_t>(verdict.payload_at + packet_at);
+    return verdict;
+}
+
+Classify::Verdict Classify::examine_ipv4(const rte_mbuf& frame,
+                                         std::span<const std::uint8_t> packet) const noexcept {
+    if (packet.size() < kIpv4Bytes) {
+        return {.kind = Kind::drop, .reason = DropReason::frame_too_short};
+    }
+    const rte_ipv4_hdr& ip = ip_of(packet);
+    const std::size_t header_bytes = ip_header_bytes(ip);
+    const std::size_t total_bytes = rte_be_to_cpu_16(ip.total_length);
+    if ((ip.version_ihl >> 4U) != 4 || header_bytes < kIpv4Bytes || total_bytes < header_bytes ||
+        total_bytes > packet.size()) {
+        return {.kind = Kind::drop, .reason = DropReason::ip_header_invalid};
+    }
+    if ((frame.ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_BAD ||
+        sum_bytes(&ip, header_bytes) != 0xffff) {
+        return {.kind = Kind::drop, .reason = DropReason::ip_checksum_wrong};
+    }
+    if (ip.dst_addr != ports_[frame.port].address) {
+        return {.kind = Kind::exception};
+    }
+    if (!source_is_valid(ip.src_addr)) {
+        return {.kind = Kind::drop, .reason = DropReason::source_invalid};
+    }
+    if (ip.next_proto_id != IPPROTO_UDP) {
+        return {.kind = Kind::exception};
+    }
+    if ((rte_be_to_cpu_16(ip.fragment_offset) & kFragmentBits) != 0) {
+        return {.kind = Kind::drop, .reason = DropReason::ip_fragment};
+    }
+    if (total_bytes < header_bytes + kUdpBytes) {
+        return {.kind = Kind::drop, .reason = DropReason::udp_length_invalid};
+    }
+    if (header_bytes != kIpv4Bytes) {
+        const std::uint16_t port =
+            to_network(load_word(&packet[header_bytes + offsetof(rte_udp_hdr, dst_port)]));
+        const bool ours = port >= config_.stream_port_first && port <= config_.stream_port_last;
+        return {.kind = ours ? Kind::drop : Kind::exception, .reason = DropReason::ip_options};
+    }
+    return examine_udp(frame, packet.first(total_bytes));
+}
+
+Classify::Verdict Classify::examine_udp(const rte_mbuf& frame,
+                                        std::span<const std::uint8_t> packet) const noexcept {
+    const rte_udp_hdr& udp = udp_of(packet);
+    const std::uint16_t port = rte_be_to_cpu_16(udp.dst_port);
+    if (port < config_.stream_port_first || port > config_.stream_port_last) {
+        return {.kind = Kind::exception};
+    }
+    const std::size_t udp_bytes = rte_be_to_cpu_16(udp.dgram_len);
+    if (udp_bytes < kUdpBytes || udp_bytes > packet.size() - kIpv4Bytes) {
+        return {.kind = Kind::drop, .reason = DropReason::udp_length_invalid};
+    }
+    if (udp.src_port == 0) {  // no reply could reach it
+        return {.kind = Kind::drop, .reason = DropReason::source_invalid};
+    }
+    // Some NICs call a checksum of 0 wrong, which over IPv4 means "not computed".
+    if (udp.dgram_cksum != 0 &&
+        (frame.ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD) {
+        return {.kind = Kind::drop, .reason = DropReason::udp_checksum_wrong};
+    }
+    Stream* stream = stream_at(port);
+    if (stream == nullptr) {
+        return {.kind = Kind::drop, .reason = DropReason::unknown_stream};
+    }
+    if (stream->owner != config_.index) {
+        return {.kind = Kind::hand_over, .stream = stream};
+    }
+    // The payload ends where UDP says: what follows is padding of a short frame, or junk.
+    const std::size_t headers = kIpv4Bytes + kUdpBytes;
+    return examine_payload(packet, packet.subspan(headers, udp_bytes - kUdpBytes), *stream);
+}
+
+Classify::Verdict Classify::examine_payload(std::span<const std::uint8_t> packet,
+                                            std::span<const std::uint8_t> payload,
+                                            Stream& stream) noexcept {
+    const rte_ipv4_hdr& ip = ip_of(packet);
+    const rte_udp_hdr& udp = udp_of(packet);
+    const auto type = message_type(std::as_bytes(payload));
+    const bool from_publisher = source_of(ip, udp) == stream.publisher;
+    if (type && (!from_publisher ||
+                 is_publishers_message(*type, std::as_bytes(payload), stream.publisher_flow))) {
+        return {.kind = Kind::session_message};
+    }
+    if (!from_publisher) {
+        return {.kind = Kind::drop, .reason = DropReason::not_publisher, .stream = &stream};
+    }
+    return {.kind = Kind::content,
+            .stream = &stream,
+            .payload_at = kIpv4Bytes + kUdpBytes,
+            .payload_bytes = static_cast<std::uint16_t>(payload.size()),
+            .payload_sum = payload_sum_of(ip, udp, payload)};
+}
+
+/// Not 0/8, loopback, multicast, reserved or broadcast (RFC 1122 section 3.2.1.3), not our own.
+bool Classify::source_is_valid(std::uint32_t source) const noexcept {
+    constexpr std::uint8_t kLoopbackNetwork = 127;
+    constexpr std::uint8_t kFirstMulticast = 224;
+    const auto network = static_cast<std::uint8_t>(rte_be_to_cpu_32(source) >> 24U);
+    if (network == 0 || network == kLoopbackNetwork || network >= kFirstMulticast) {
+        return false;
+    }
+    return std::none_of(ports_.begin(), ports_.begin() + config_.port_count, [&](const auto& port) {
+        return port.address == source;
+    });
+}
+
+Stream* Classify::stream_at(std::uint16_t udp_port) const noexcept {
+    return by_port_[udp_port - config_.stream_port_first];
+}
+
+void Classify::give(Outgoing& outgoing, rte_mbuf* frame) noexcept {
+    outgoing.frames[outgoing.count++] = frame;
+}
+
+void Classify::give_to_owner(const Stream& stream, rte_mbuf* frame) noexcept {
+    rte_ring* ring = config_.hand_over_to[stream.owner];
+    PENSTOCK_CHECK(ring != nullptr);
+    if (hand_over_.ring != ring) {
+        flush(hand_over_);
+        hand_over_.ring = ring;
+    }
+    give(hand_over_, frame);
+}
+
+void Classify::flush(Outgoing& outgoing) noexcept {
+    if (outgoing.count == 0) {
+        return;
+    }
+    const unsigned given =
+        rte_ring_sp_enqueue_burst(outgoing.ring,
+                                  reinterpret_cast<void**>(outgoing.frames.data()),
+                                  static_cast<unsigned>(outgoing.count),
+                                  nullptr);
+    outgoing.given->add(given);
+    if (given < outgoing.count) {
+        drop(Burst{outgoing.frames}.subspan(given, outgoing.count - given),
+             outgoing.full,
+             counters_);
+    }
+    outgoing.count = 0;
+}
+
+}  // namespace penstock

@@ -1,0 +1,82 @@
+#pragma once
+
+#include "data_path/burst.h"
+#include "data_path/counters.h"
+#include "data_path/drop_reasons.h"
+#include "data_path/stream.h"
+#include "data_path/stream_ring.h"
+#include "data_path/worker.h"
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <span>
+
+namespace penstock {
+
+/// Finds out what each frame is, and gives everything that is not content of our own streams to
+/// whom it concerns: the owner of its stream, control (session messages, Linux's packets) or
+/// drop(). Thread: the worker's own, but for the constructor.
+class Classify {
+  public:
+    /// Allocates the table of streams.
+    Classify(const WorkerConfig& config, WorkerCounters& counters);
+
+    /// Owns:    takes all frames; those returned are the caller's again, trimmed to their payload.
+    /// Returns: content of streams this worker owns, valid until the next call.
+    /// Source:  RFC 791 (header), RFC 768 (UDP), RFC 1122 section 3.2.1.3 (addresses) and 3.3.6
+    ///          (link broadcast), RFC 1624 (payload sum by subtraction).
+    [[nodiscard]] ContentBurst by_stream(Burst frames) noexcept;
+
+    void open(Stream& stream) noexcept;
+    void close(const Stream& stream) noexcept;
+
+  private:
+    enum class Kind : std::uint8_t { content, session_message, exception, hand_over, drop };
+    struct Verdict {
+        Kind kind = Kind::drop;
+        DropReason reason{};       // of Kind::drop
+        Stream* stream = nullptr;  // of content and hand_over; of a drop if it had one
+        std::uint16_t payload_at = 0;
+        std::uint16_t payload_bytes = 0;
+        std::uint16_t payload_sum = 0;
+    };
+    /// Frames on their way to one ring.
+    struct Outgoing {
+        rte_ring* ring = nullptr;
+        DropReason full{};  // why they die if the ring takes no more
+        Counter* given = nullptr;
+        std::size_t count = 0;
+        std::array<rte_mbuf*, kRxBurstPackets> frames{};
+    };
+    struct PortIdentity {
+        std::array<std::uint8_t, 6> mac;
+        std::uint32_t address;  // network order
+    };
+
+    [[nodiscard]] Verdict examine_frame(const rte_mbuf& frame) const noexcept;
+    [[nodiscard]] Verdict examine_ipv4(const rte_mbuf& frame,
+                                       std::span<const std::uint8_t> packet) const noexcept;
+    [[nodiscard]] Verdict examine_udp(const rte_mbuf& frame,
+                                      std::span<const std::uint8_t> packet) const noexcept;
+    [[nodiscard]] static Verdict examine_payload(std::span<const std::uint8_t> packet,
+                                                 std::span<const std::uint8_t> payload,
+                                                 Stream& stream) noexcept;
+    [[nodiscard]] bool source_is_valid(std::uint32_t source) const noexcept;
+    [[nodiscard]] Stream* stream_at(std::uint16_t udp_port) const noexcept;
+
+    void give(Outgoing& outgoing, rte_mbuf* frame) noexcept;
+    void give_to_owner(const Stream& stream, rte_mbuf* frame) noexcept;
+    void flush(Outgoing& outgoing) noexcept;
+
+    const WorkerConfig& config_;
+    WorkerCounters& counters_;
+    std::array<PortIdentity, kPortsMax> ports_{};
+    std::unique_ptr<Stream*[]> by_port_;  // [udp port - stream_port_first]
+    Outgoing session_messages_;
+    Outgoing exceptions_;
+    Outgoing hand_over_;  // to one worker at a time
+    std::array<Content, kRxBurstPackets> content_{};
+};
+
+}  // namespace penstock

@@ -1,0 +1,87 @@
+#include "data_path/flow_group.h"
+
+#include "base/check.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace penstock {
+
+void FlowGroup::grow(FlowChunk* chunk,
+                     FlowChunk** directory,
+                     std::uint32_t directory_chunks) noexcept {
+    if (directory != nullptr) {
+        PENSTOCK_CHECK(directory_chunks > chunks_);
+        std::copy_n(directory_, chunks_, directory);
+        directory_ = directory;
+        directory_chunks_ = directory_chunks;
+    }
+    PENSTOCK_CHECK(chunks_ < directory_chunks_);
+    directory_[chunks_++] = chunk;
+}
+
+void FlowGroup::add_catching_up(FlowRecord& record, const FlowTemplate& headers) noexcept {
+    const std::uint32_t position = live_ + catching_up_;
+    PENSTOCK_CHECK(position < chunks_ * kFlowsPerChunk);
+    FlowChunk& chunk = chunk_of(position);
+    chunk.templates[position % kFlowsPerChunk] = headers;
+    chunk.records[position % kFlowsPerChunk] = &record;
+    record.position = position;
+    ++catching_up_;
+}
+
+void FlowGroup::promote(FlowRecord& record) noexcept {
+    PENSTOCK_CHECK(!is_live(record));
+    swap(record.position, live_);
+    ++live_;
+    --catching_up_;
+}
+
+void FlowGroup::remove(FlowRecord& record, std::uint32_t& served) noexcept {
+    const std::uint32_t last = live_ + catching_up_ - 1;
+    std::uint32_t hole = record.position;
+    if (!is_live(record)) {
+        move(last, hole);
+        --catching_up_;
+        return;
+    }
+    // Each part gives its last flow to the hole and leaves the hole at its own end: first those
+    // that have had the packet in fan-out, then those that have not, then those that catch up.
+    if (hole < served) {
+        --served;
+        move(served, hole);
+        hole = served;
+    }
+    --live_;
+    move(live_, hole);
+    move(last, live_);
+}
+
+void FlowGroup::update(const FlowRecord& record, const FlowTemplate& headers) noexcept {
+    chunk_of(record.position).templates[record.position % kFlowsPerChunk] = headers;
+}
+
+void FlowGroup::move(std::uint32_t from, std::uint32_t to) noexcept {
+    if (from == to) {
+        return;
+    }
+    FlowRecord& record = record_at(from);
+    FlowChunk& chunk = chunk_of(to);
+    chunk.templates[to % kFlowsPerChunk] = headers_of(from);
+    chunk.records[to % kFlowsPerChunk] = &record;
+    record.position = to;
+}
+
+void FlowGroup::swap(std::uint32_t a, std::uint32_t b) noexcept {
+    if (a == b) {
+        return;
+    }
+    const std::uint32_t in_a = a % kFlowsPerChunk;
+    const std::uint32_t in_b = b % kFlowsPerChunk;
+    std::swap(chunk_of(a).templates[in_a], chunk_of(b).templates[in_b]);
+    std::swap(chunk_of(a).records[in_a], chunk_of(b).records[in_b]);
+    record_at(a).position = a;
+    record_at(b).position = b;
+}
+
+}  // namespace penstock

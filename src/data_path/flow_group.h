@@ -1,0 +1,93 @@
+#pragma once
+
+#include "data_path/counters.h"
+#include "data_path/flow.h"
+
+#include <array>
+#include <cstdint>
+
+namespace penstock {
+
+/// One consumer as its stream's owner keeps it, apart from what every copy needs: cold memory.
+/// Allocated by control, zeroed; the worker's from AddFlow until RemoveFlow has been applied, but
+/// for `counters`, which control may read at any time.
+struct alignas(kCacheLineBytes) FlowRecord {
+    // Written: owner worker. Read: control.
+    FlowCounters counters;
+
+    // Owner worker only.
+    std::uint32_t position;  // in its group
+    std::uint8_t port;       // whose group
+    // A live flow gets every packet, so it has had its stream's totals since it went live. These
+    // make those totals its own: history is added, what went before it or was lost is taken off
+    // (modulo 2^64).
+    std::uint64_t copies_base;
+    std::uint64_t copy_bytes_base;
+    std::uint64_t lost_base;
+    // While it catches up with the live packets:
+    std::uint64_t next_sequence;        // the packet it gets next
+    std::uint32_t joined_at_ticks;      // see Slot::arrival_ticks
+    std::uint32_t first_arrival_ticks;  // of the first packet of its history
+};
+static_assert(sizeof(FlowRecord) <= 2 * kCacheLineBytes);
+
+inline constexpr std::uint32_t kFlowsPerChunk = 64;
+
+/// Flows side by side: what each copy needs, and whose it is. Allocated by control.
+struct FlowChunk {
+    std::array<FlowTemplate, kFlowsPerChunk> templates;
+    std::array<FlowRecord*, kFlowsPerChunk> records;
+};
+
+/// The flows of one stream on one port, without holes: positions 0..live-1 get every packet, those
+/// behind them, live..live+catching_up-1, are still in their history.
+/// Thread: the stream's owner worker, unless said otherwise.
+class FlowGroup {
+  public:
+    /// Room for kFlowsPerChunk more. `directory` (of `directory_chunks` places) replaces the
+    /// present one if that is full, else it is nullptr.
+    void grow(FlowChunk* chunk, FlowChunk** directory, std::uint32_t directory_chunks) noexcept;
+
+    /// Appends a flow that catches up. There must be room.
+    void add_catching_up(FlowRecord& record, const FlowTemplate& headers) noexcept;
+    /// Makes a flow that catches up the last of the live ones.
+    void promote(FlowRecord& record) noexcept;
+    /// Takes a flow out. `served` of the live flows, the first ones, have had the packet in
+    /// fan-out: after the call it says how many of those that remain have.
+    void remove(FlowRecord& record, std::uint32_t& served) noexcept;
+    void update(const FlowRecord& record, const FlowTemplate& headers) noexcept;
+
+    [[nodiscard]] std::uint32_t live() const noexcept { return live_; }
+    [[nodiscard]] std::uint32_t catching_up() const noexcept { return catching_up_; }
+    [[nodiscard]] bool is_live(const FlowRecord& record) const noexcept {
+        return record.position < live_;
+    }
+    /// The chunk of a position, and the place in it.
+    [[nodiscard]] FlowChunk& chunk_of(std::uint32_t position) const noexcept {
+        return *directory_[position / kFlowsPerChunk];
+    }
+    [[nodiscard]] const FlowTemplate& headers_of(std::uint32_t position) const noexcept {
+        return chunk_of(position).templates[position % kFlowsPerChunk];
+    }
+    [[nodiscard]] FlowRecord& record_at(std::uint32_t position) const noexcept {
+        return *chunk_of(position).records[position % kFlowsPerChunk];
+    }
+    /// One that catches up, another with every call.
+    [[nodiscard]] FlowRecord& next_catching_up() noexcept {
+        turn_ = turn_ + 1 < catching_up_ ? turn_ + 1 : 0;
+        return record_at(live_ + turn_);
+    }
+
+  private:
+    void move(std::uint32_t from, std::uint32_t to) noexcept;
+    void swap(std::uint32_t a, std::uint32_t b) noexcept;
+
+    FlowChunk** directory_ = nullptr;
+    std::uint32_t directory_chunks_ = 0;
+    std::uint32_t chunks_ = 0;
+    std::uint32_t live_ = 0;
+    std::uint32_t catching_up_ = 0;
+    std::uint32_t turn_ = 0;  // of those that catch up, the one served last
+};
+
+}  // namespace penstock

@@ -1,0 +1,87 @@
+#include "data_path/owned_streams.h"
+
+#include "base/check.h"
+#include "data_path/replicate.h"
+
+namespace penstock {
+namespace {
+
+constexpr std::uint32_t kPublishFlows = 64;
+constexpr std::uint32_t kPublishStreams = 16;
+constexpr PacketCount kReleasePackets = 256;
+
+/// Publishes up to `flows` flows from where `walk` stands. Returns: how many; fewer than asked for
+/// at the end.
+std::uint32_t publish(Stream& stream, FlowWalk& walk, std::uint32_t flows) noexcept {
+    std::uint32_t published = 0;
+    for (; walk.port < stream.port_count; ++walk.port, walk.position = 0) {
+        const FlowGroup& group = stream.groups[walk.port];
+        // Flows change places between two calls: one may be met twice, another a round later.
+        while (walk.position < group.live() + group.catching_up()) {
+            if (published == flows) {
+                return published;
+            }
+            Replicate::publish(stream, group.record_at(walk.position));
+            ++walk.position;
+            ++published;
+        }
+    }
+    return published;
+}
+
+}  // namespace
+
+void OwnedStreams::add(Stream& stream) noexcept {
+    stream.next_owned = first_;
+    first_ = &stream;
+}
+
+void OwnedStreams::publish_some() noexcept {
+    std::uint32_t left = kPublishFlows;
+    for (std::uint32_t streams = 0; streams < kPublishStreams && left > 0; ++streams) {
+        if (publishing_ == nullptr) {
+            publishing_ = first_;
+            publish_at_ = {};
+        }
+        if (publishing_ == nullptr) {
+            return;
+        }
+        const std::uint32_t asked = left;
+        left -= publish(*publishing_, publish_at_, asked);
+        if (left > 0) {
+            publishing_ = publishing_->next_owned;
+            publish_at_ = {};
+        }
+    }
+}
+
+void OwnedStreams::begin_close(Stream& stream) noexcept {
+    PENSTOCK_CHECK(closing_ == nullptr);
+    Stream** link = &first_;
+    while (*link != &stream) {
+        PENSTOCK_CHECK(*link != nullptr);
+        link = &(*link)->next_owned;
+    }
+    *link = stream.next_owned;
+    if (publishing_ == &stream) {
+        publishing_ = stream.next_owned;
+        publish_at_ = {};
+    }
+    closing_ = &stream;
+    close_at_ = {};
+}
+
+bool OwnedStreams::close_some() noexcept {
+    const PacketCount released = closing_->ring.release(kReleasePackets);
+    const std::uint32_t published = publish(*closing_, close_at_, kPublishFlows);
+    closing_->counters.ring_packets.set(closing_->ring.packets());
+    closing_->counters.ring_bytes.set(closing_->ring.bytes());
+    if (released == kReleasePackets || published == kPublishFlows) {
+        return false;
+    }
+    closing_->counters.consumers.set(0);
+    closing_ = nullptr;
+    return true;
+}
+
+}  // namespace penstock

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <rte_byteorder.h>
+#include <rte_ether.h>
+#include <rte_ip.h>
+#include <rte_udp.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace penstock {
+
+inline constexpr std::size_t kEthernetBytes = sizeof(rte_ether_hdr);
+inline constexpr std::size_t kIpv4Bytes = sizeof(rte_ipv4_hdr);
+inline constexpr std::size_t kUdpBytes = sizeof(rte_udp_hdr);
+inline constexpr std::size_t kIpv4FrameHeaderBytes = kEthernetBytes + kIpv4Bytes + kUdpBytes;
+static_assert(kIpv4FrameHeaderBytes == 42);
+
+/// Where the four fields of a copy that are its own lie in an untagged IPv4 frame.
+inline constexpr std::size_t kIpv4LengthAt = kEthernetBytes + 2;
+inline constexpr std::size_t kIpv4ChecksumAt = kEthernetBytes + 10;
+inline constexpr std::size_t kUdpLengthAt = kEthernetBytes + kIpv4Bytes + 4;
+inline constexpr std::size_t kUdpChecksumAt = kEthernetBytes + kIpv4Bytes + 6;
+
+inline std::uint16_t to_network(std::uint16_t host) noexcept { return rte_cpu_to_be_16(host); }
+inline std::uint32_t to_network(std::uint32_t host) noexcept { return rte_cpu_to_be_32(host); }
+
+}  // namespace penstock

@@ -1,0 +1,327 @@
+#include "data_path/replicate.h"
+
+#include "base/check.h"
+#include "data_path/drop.h"
+#include "data_path/packet_copy.h"
+
+#include <rte_mempool.h>
+
+#include <algorithm>
+#include <limits>
+
+namespace penstock {
+namespace {
+
+/// Whether the fan-out of the present packet is over for flows that are appended to this group now.
+bool has_passed(const FanoutCursor& cursor, std::uint8_t port) noexcept {
+    return cursor.suspended && port < cursor.port;
+}
+
+/// Whether a live flow has had the present packet.
+bool has_present_packet(const Stream& stream, const FlowRecord& flow) noexcept {
+    const FanoutCursor& cursor = stream.cursor;
+    return cursor.suspended &&
+           (flow.port < cursor.port || (flow.port == cursor.port && flow.position < cursor.index));
+}
+
+/// Whether `arrival` is due for a flow that hears its history kCatchUpSpeed times faster.
+bool is_due(const FlowRecord& flow, Ticks arrival, Ticks now) noexcept {
+    const std::uint64_t since_join = static_cast<Ticks>(now - flow.joined_at_ticks);
+    const std::uint64_t since_first = static_cast<Ticks>(arrival - flow.first_arrival_ticks);
+    return since_first <= since_join * kCatchUpSpeed;
+}
+
+/// The packet a fan-out left unfinished has a reference of its own until it is finished.
+void suspend(FanoutCursor& cursor, const Slot& slot) noexcept {
+    if (!cursor.suspended) {
+        rte_mbuf_refcnt_update(slot.packet, 1);
+        cursor.packet = slot;
+        cursor.suspended = true;
+    }
+}
+
+/// The first packet of the history asked for: the smaller of both limits, of which 0 is none;
+/// next() if nothing is asked for, or nothing is there.
+Sequence history_start(const StreamRing& ring,
+                       const AddFlow& command,
+                       Ticks now,
+                       std::uint64_t tsc_hz) noexcept {
+    if (command.history_packets == 0 && command.history_ms == 0) {
+        return ring.next();
+    }
+    Sequence start = ring.oldest();
+    if (command.history_packets > 0) {
+        start = ring.next() - std::min(command.history_packets, ring.packets());
+    }
+    if (command.history_ms > 0) {
+        const std::uint64_t age = command.history_ms * (tsc_hz / 1000) >> kTicksShift;
+        constexpr std::uint64_t kAgeMax = std::numeric_limits<Ticks>::max();
+        const auto within = static_cast<Ticks>(std::min(age, kAgeMax));
+        start = std::max(start, ring.first_within(within, now));
+    }
+    return start;
+}
+
+void let_go(FanoutCursor& cursor) noexcept {
+    if (cursor.suspended) {
+        rte_pktmbuf_free_seg(cursor.packet.packet);
+        cursor.packet = {};
+        cursor.suspended = false;
+    }
+}
+
+}  // namespace
+
+Replicate::Replicate(const WorkerConfig& config, WorkerCounters& counters, Tx& tx) noexcept
+    : config_(config), counters_(counters), tx_(tx) {}
+
+PacketCount Replicate::to_consumers(Ticks now) noexcept {
+    PacketCount offered = 0;
+    behind_ = false;
+    for (std::uint32_t left = active_.size(); left > 0 && offered < kTurnCopies; --left) {
+        Stream& stream = active_.take_first();
+        offered += serve_live(stream);
+        offered += serve_catching_up(stream, now);
+        const std::uint64_t backlog = stream.ring.next() - stream.cursor.sequence;
+        behind_ = behind_ || backlog > stream.ring.packets_max() / 2;
+        if (backlog > 0 || stream.catching_up > 0) {
+            active_.append(stream);
+        }
+    }
+    return offered;
+}
+
+PacketCount Replicate::serve_live(Stream& stream) noexcept {
+    FanoutCursor& cursor = stream.cursor;
+    if (stream.live == 0) {
+        let_go(cursor);
+        cursor = {};
+        cursor.sequence = stream.ring.next();
+        return 0;
+    }
+    PacketCount offered = 0;
+    while (offered < kQuantumCopies && cursor.sequence != stream.ring.next()) {
+        if (!cursor.suspended) {
+            skip_evicted(stream);
+        }
+        const Slot slot = cursor.suspended ? cursor.packet : stream.ring[cursor.sequence];
+        offered += fan_out(stream, slot, kQuantumCopies - offered);
+        if (cursor.port < stream.port_count) {
+            suspend(cursor, slot);
+            break;
+        }
+        let_go(cursor);
+        cursor.port = 0;
+        ++cursor.sequence;
+        ++stream.fanned_packets;
+        stream.fanned_bytes += slot.payload_bytes;
+    }
+    return offered;
+}
+
+PacketCount Replicate::fan_out(Stream& stream, const Slot& slot, PacketCount copies_max) noexcept {
+    FanoutCursor& cursor = stream.cursor;
+    PacketCount offered = 0;
+    for (; cursor.port < stream.port_count; ++cursor.port, cursor.index = 0) {
+        const FlowGroup& group = stream.groups[cursor.port];
+        while (cursor.index < group.live()) {
+            if (offered == copies_max) {
+                return offered;
+            }
+            FlowChunk& chunk = group.chunk_of(cursor.index);
+            const std::uint32_t at = cursor.index % kFlowsPerChunk;
+            const std::uint32_t neighbours =
+                std::min({copies_max - offered,
+                          group.live() - cursor.index,
+                          kFlowsPerChunk - at,
+                          static_cast<std::uint32_t>(tx_.room(cursor.port).size())});
+            copy(slot,
+                 cursor.port,
+                 &chunk.templates[at],
+                 {.stream = &stream, .live_flows = &chunk.records[at], .copies = neighbours});
+            offered += neighbours;
+            cursor.index += neighbours;
+        }
+    }
+    return offered;
+}
+
+void Replicate::copy(const Slot& slot,
+                     std::uint8_t port,
+                     const FlowTemplate* headers,
+                     CopyRun run) noexcept {
+    const WorkerPort& to = config_.ports[port];
+    const std::span<rte_mbuf*> copies = tx_.room(port).first(run.copies);
+    run.payload_bytes = slot.payload_bytes;
+    run.frame_bytes = headers->header_bytes + slot.payload_bytes;
+    if (rte_mempool_get_bulk(to.copies, reinterpret_cast<void**>(copies.data()), run.copies) != 0)
+        [[unlikely]] {
+        count_lost(run.copies, DropReason::no_copy_mbuf, counters_);
+        Tx::count_lost_copies(run, 0);
+        return;
+    }
+    // A chain may not end in an empty segment: some NICs stop their queue over it.
+    const bool self_contained =
+        slot.payload_bytes == 0 || slot.payload_bytes <= to.copy_mode.inline_payload_bytes_max;
+    if (self_contained) {
+        make_copies(copies, headers, slot, CopyShape::self_contained);
+    } else {
+        make_copies(copies, headers, slot, CopyShape::chained);
+        // Once per packet and burst, and never for a whole fan-out: the count has 16 bits.
+        rte_mbuf_refcnt_update(slot.packet, static_cast<std::int16_t>(run.copies));
+    }
+    counters_.copies.add(run.copies);
+    tx_.add(port, run);
+}
+
+void Replicate::skip_evicted(Stream& stream) noexcept {
+    const Sequence oldest = stream.ring.oldest();
+    if (stream.cursor.sequence >= oldest) {
+        return;
+    }
+    const std::uint64_t packets = oldest - stream.cursor.sequence;
+    stream.cursor.sequence = oldest;
+    stream.skipped_packets += packets;
+    stream.counters.dropped.add(packets * stream.live);
+    count_lost(packets * stream.live, DropReason::fanout_overrun, counters_);
+}
+
+void Replicate::skip_evicted(Stream& stream, FlowRecord& flow) noexcept {
+    // The cursor may stand on a packet that is evicted and held by it alone.
+    const Sequence oldest = std::min(stream.ring.oldest(), stream.cursor.sequence);
+    if (flow.next_sequence >= oldest) {
+        return;
+    }
+    const std::uint64_t packets = oldest - flow.next_sequence;
+    flow.next_sequence = oldest;
+    flow.lost_base += packets;
+    stream.counters.dropped.add(packets);
+    count_lost(packets, DropReason::history_overrun, counters_);
+}
+
+PacketCount Replicate::serve_catching_up(Stream& stream, Ticks now) noexcept {
+    PacketCount offered = 0;
+    if (stream.catching_up == 0) {
+        return offered;
+    }
+    for (std::uint8_t port = 0; port < stream.port_count; ++port) {
+        FlowGroup& group = stream.groups[port];
+        const std::uint32_t visits = std::min(group.catching_up(), kCatchUpFlowsPerQuantum);
+        for (std::uint32_t i = 0; i < visits; ++i) {
+            offered += catch_up(stream, group.next_catching_up(), now);
+        }
+    }
+    return offered;
+}
+
+PacketCount Replicate::catch_up(Stream& stream, FlowRecord& flow, Ticks now) noexcept {
+    const FanoutCursor& cursor = stream.cursor;
+    const FlowGroup& group = stream.groups[flow.port];
+    PacketCount offered = 0;
+    while (offered < kCatchUpCopiesPerFlow) {
+        skip_evicted(stream, flow);
+        const bool at_live = flow.next_sequence == cursor.sequence;
+        if (at_live && !has_passed(cursor, flow.port)) {
+            promote(stream, flow);
+            break;
+        }
+        const Slot& slot = at_live ? cursor.packet : stream.ring[flow.next_sequence];
+        if (!is_due(flow, slot.arrival_ticks, now)) {
+            break;
+        }
+        flow.copies_base += 1;
+        flow.copy_bytes_base += slot.payload_bytes;
+        copy(slot,
+             flow.port,
+             &group.headers_of(flow.position),
+             {.stream = &stream, .catching_up = &flow, .copies = 1});
+        ++offered;
+        ++flow.next_sequence;
+        if (at_live) {  // it has had the present packet, like the live flows of its port
+            promote(stream, flow);
+            break;
+        }
+    }
+    return offered;
+}
+
+/// From now on the flow's counts are its stream's, less what went before.
+void Replicate::promote(Stream& stream, FlowRecord& flow) noexcept {
+    const bool passed = has_passed(stream.cursor, flow.port);
+    stream.groups[flow.port].promote(flow);
+    --stream.catching_up;
+    ++stream.live;
+    flow.copies_base -= stream.fanned_packets + (passed ? 1 : 0);
+    flow.copy_bytes_base -= stream.fanned_bytes + (passed ? stream.cursor.packet.payload_bytes : 0);
+    flow.lost_base -= stream.skipped_packets;
+}
+
+void Replicate::add_flow(const AddFlow& command, Ticks now, std::uint64_t tsc_hz) noexcept {
+    Stream& stream = *command.stream;
+    FlowRecord& flow = *command.flow;
+    PENSTOCK_CHECK(command.port < stream.port_count);
+    flow.port = command.port;
+    flow.copies_base = 0;
+    flow.copy_bytes_base = 0;
+    flow.lost_base = 0;
+    flow.joined_at_ticks = now;
+    stream.groups[command.port].add_catching_up(flow, command.headers);
+    ++stream.catching_up;
+    stream.counters.consumers.add(1);
+
+    const Sequence start = history_start(stream.ring, command, now, tsc_hz);
+    const Sequence live = stream.cursor.sequence;
+    if (start > live || (start == live && !has_passed(stream.cursor, command.port))) {
+        promote(stream, flow);  // the fan-out has yet to come to all it asked for
+    } else {
+        flow.next_sequence = start;
+        flow.first_arrival_ticks = stream.ring[start].arrival_ticks;
+    }
+    activate(stream);
+}
+
+void Replicate::remove_flow(const RemoveFlow& command) noexcept {
+    Stream& stream = *command.stream;
+    FlowRecord& flow = *command.flow;
+    publish(stream, flow);
+    FlowGroup& group = stream.groups[flow.port];
+    FanoutCursor& cursor = stream.cursor;
+    (group.is_live(flow) ? stream.live : stream.catching_up) -= 1;
+    std::uint32_t served = 0;  // of this group
+    if (cursor.suspended) {
+        served = flow.port < cursor.port ? group.live() : 0;
+    }
+    group.remove(flow, flow.port == cursor.port ? cursor.index : served);
+    stream.counters.consumers.add(std::uint64_t{0} - 1);
+}
+
+void Replicate::update_flow(const UpdateFlow& command) noexcept {
+    command.stream->groups[command.flow->port].update(*command.flow, command.headers);
+}
+
+void Replicate::stop(Stream& stream) noexcept {
+    if (stream.active) {
+        active_.remove(stream);
+    }
+    let_go(stream.cursor);
+}
+
+void Replicate::publish(const Stream& stream, FlowRecord& flow) noexcept {
+    const bool live = stream.groups[flow.port].is_live(flow);
+    std::uint64_t packets = flow.copies_base;
+    std::uint64_t bytes = flow.copy_bytes_base;
+    if (live) {
+        packets += stream.fanned_packets;
+        bytes += stream.fanned_bytes;
+        if (has_present_packet(stream, flow)) {
+            packets += 1;
+            bytes += stream.cursor.packet.payload_bytes;
+        }
+    }
+    flow.counters.copies.set(packets);
+    flow.counters.copy_bytes.set(bytes);
+    flow.counters.lost.set(flow.lost_base + (live ? stream.skipped_packets : 0));
+    flow.counters.history_left.set(live ? 0 : stream.cursor.sequence - flow.next_sequence);
+}
+
+}  // namespace penstock

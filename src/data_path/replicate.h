@@ -1,0 +1,76 @@
+#pragma once
+
+#include "data_path/active_streams.h"
+#include "data_path/burst.h"
+#include "data_path/counters.h"
+#include "data_path/mailbox.h"
+#include "data_path/stream.h"
+#include "data_path/tx.h"
+#include "data_path/worker.h"
+
+#include <cstdint>
+
+namespace penstock {
+
+/// A stream's share of one turn: about 3 us of one core, so that streams with many consumers
+/// delay the others, and RX, no longer than that.
+inline constexpr PacketCount kQuantumCopies = 256;
+/// All streams' share of one turn, after which RX is polled again.
+inline constexpr PacketCount kTurnCopies = 1024;
+inline constexpr std::uint32_t kCatchUpFlowsPerQuantum = 8;
+inline constexpr PacketCount kCatchUpCopiesPerFlow = 32;
+/// History is sent this many times faster than it came in.
+inline constexpr std::uint32_t kCatchUpSpeed = 4;
+
+/// Reads the rings and makes one copy per consumer. A reader that can stop anywhere: a packet's
+/// fan-out goes in quanta, and the rings may move on between them.
+/// Thread: the worker's own.
+class Replicate {
+  public:
+    Replicate(const WorkerConfig& config, WorkerCounters& counters, Tx& tx) noexcept;
+
+    /// `stream` has, or may have, something to send.
+    void activate(Stream& stream) noexcept { active_.append(stream); }
+
+    /// One turn: every active stream at most a quantum, all together about kTurnCopies.
+    /// Returns: copies due, whether they could be made or not.
+    PacketCount to_consumers(Ticks now) noexcept;
+    /// Whether a ring was more than half full of packets not yet sent when it was last served.
+    [[nodiscard]] bool is_behind() const noexcept { return behind_; }
+
+    /// The flow gets its history, then every packet; without history every packet from the next one
+    /// whose fan-out has not passed its port.
+    void add_flow(const AddFlow& command, Ticks now, std::uint64_t tsc_hz) noexcept;
+    void remove_flow(const RemoveFlow& command) noexcept;
+    void update_flow(const UpdateFlow& command) noexcept;
+    /// No more fan-out; gives back what it holds.
+    void stop(Stream& stream) noexcept;
+
+    /// Brings the counters of a flow up to date.
+    static void publish(const Stream& stream, FlowRecord& flow) noexcept;
+
+  private:
+    PacketCount serve_live(Stream& stream) noexcept;
+    PacketCount serve_catching_up(Stream& stream, Ticks now) noexcept;
+    PacketCount catch_up(Stream& stream, FlowRecord& flow, Ticks now) noexcept;
+    void skip_evicted(Stream& stream) noexcept;
+    void skip_evicted(Stream& stream, FlowRecord& flow) noexcept;
+    /// Fans a packet out from where the cursor stands. Returns: copies due, at most `copies_max`;
+    /// the cursor's port is past the last one if all flows have been served.
+    PacketCount fan_out(Stream& stream, const Slot& slot, PacketCount copies_max) noexcept;
+    /// Copies of one packet, `run.copies` of them, to flows whose headers lie side by side. All or,
+    /// with DropReason::no_copy_mbuf, none.
+    void copy(const Slot& slot,
+              std::uint8_t port,
+              const FlowTemplate* headers,
+              CopyRun run) noexcept;
+    void promote(Stream& stream, FlowRecord& flow) noexcept;
+
+    const WorkerConfig& config_;
+    WorkerCounters& counters_;
+    Tx& tx_;
+    ActiveStreams active_;
+    bool behind_ = false;
+};
+
+}  // namespace penstock

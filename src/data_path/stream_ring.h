@@ -1,0 +1,87 @@
+#pragma once
+
+#include "data_path/burst.h"
+
+#include <cstdint>
+#include <span>
+
+namespace penstock {
+
+struct Stream;
+class Replicate;
+
+/// Counts content from 0 in the order it was accepted, for the life of a stream.
+using Sequence = std::uint64_t;
+
+/// TSC >> 16, about 25 us: differences of up to 2^31 (about 15 hours) are exact.
+using Ticks = std::uint32_t;
+inline constexpr unsigned kTicksShift = 16;
+
+/// One stored packet: the received mbuf itself, trimmed to its payload and frozen.
+struct Slot {
+    rte_mbuf* packet;  // one reference is held for the slot
+    std::uint16_t payload_bytes;
+    std::uint16_t payload_sum;  // RFC 1071 sum of the payload, not complemented
+    Ticks arrival_ticks;
+};
+static_assert(sizeof(Slot) == 16);
+
+/// The newest packets of one stream, oldest evicted first.
+/// Thread: the stream's owner worker.
+class StreamRing {
+  public:
+    StreamRing() = default;
+    /// `slots`: a power of two of them, owned by control. `packets_max`: 1..slots.size().
+    /// `bytes_max`: of payload; a single packet is kept whatever its size.
+    StreamRing(std::span<Slot> slots, std::uint32_t packets_max, std::uint64_t bytes_max) noexcept;
+
+    /// Stores a packet and evicts what no longer fits.
+    /// Owns: takes the reference in `slot`. Evicted packets may be in flight: one reference each is
+    ///       given back, never waited for.
+    void push(const Slot& slot) noexcept;
+    /// Evicts up to `packets` of the oldest. Returns: evicted.
+    PacketCount release(PacketCount packets) noexcept;
+
+    [[nodiscard]] const Slot& operator[](Sequence sequence) const noexcept {
+        return slots_[sequence & mask_];
+    }
+    [[nodiscard]] Sequence next() const noexcept { return next_; }      // of the next push
+    [[nodiscard]] Sequence oldest() const noexcept { return oldest_; }  // == next() if empty
+    [[nodiscard]] std::uint32_t packets() const noexcept {
+        return static_cast<std::uint32_t>(next_ - oldest_);
+    }
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+    [[nodiscard]] std::uint32_t packets_max() const noexcept { return packets_max_; }
+    /// The first stored packet that is not older than `age` at `now`; next() if there is none.
+    /// Cost: logarithmic in the packets stored.
+    [[nodiscard]] Sequence first_within(Ticks age, Ticks now) const noexcept;
+
+  private:
+    void evict_oldest() noexcept;
+
+    Slot* slots_ = nullptr;
+    Sequence mask_ = 0;
+    Sequence next_ = 0;
+    Sequence oldest_ = 0;
+    std::uint64_t bytes_ = 0;
+    std::uint64_t bytes_max_ = 0;
+    std::uint32_t packets_max_ = 0;
+};
+
+/// A packet that classify found to be content.
+struct Content {
+    Stream* stream;
+    rte_mbuf* packet;  // trimmed to its payload
+    std::uint16_t payload_bytes;
+    std::uint16_t payload_sum;
+};
+/// 0..kRxBurstPackets, in order of arrival.
+using ContentBurst = std::span<const Content>;
+
+/// Stores each packet in its stream's ring and gives the stream to replicate.
+/// Owns:    takes all packets.
+/// Thread:  the worker that owns all of these streams.
+/// Returns: packets stored: all of them.
+PacketCount store(ContentBurst content, Ticks now, Replicate& replicate) noexcept;
+
+}  // namespace penstock

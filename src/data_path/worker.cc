@@ -1,0 +1,188 @@
+#include "data_path/worker.h"
+
+#include "base/cache_line.h"
+#include "base/check.h"
+#include "data_path/classify.h"
+#include "data_path/owned_streams.h"
+#include "data_path/replicate.h"
+#include "data_path/rx.h"
+#include "data_path/stream_ring.h"
+#include "data_path/tx.h"
+
+#include <rte_common.h>
+#include <rte_cycles.h>
+
+#include <variant>
+
+namespace penstock {
+namespace {
+
+static_assert(kCacheLineBytes == RTE_CACHE_LINE_SIZE);
+
+constexpr PacketCount kCommandsPerIteration = 32;
+/// While a ring fills faster than it is sent, packets wait better in the NIC's queue, where losing
+/// them costs nothing. A turn is about 10 us at most, so even then no queue is left alone for
+/// longer than 100 us.
+constexpr std::uint32_t kTurnsWithoutRxMax = 8;
+constexpr std::uint64_t kPublicationsPerSecond = 10'000;
+constexpr std::uint64_t kSamplesPerSecond = 1'000;
+
+/// Whether a period has passed, at most once a period.
+class Every {
+  public:
+    explicit Every(std::uint64_t cycles) noexcept : cycles_(cycles) {}
+    [[nodiscard]] bool is_due(std::uint64_t now) noexcept {
+        if (now - last_ < cycles_) {
+            return false;
+        }
+        last_ = now;
+        return true;
+    }
+
+  private:
+    std::uint64_t cycles_;
+    std::uint64_t last_ = 0;
+};
+
+}  // namespace
+
+struct Worker::State {
+    State(const WorkerConfig& its_config, Mailbox& its_mailbox, WorkerCounters& its_counters)
+        : config(its_config), mailbox(its_mailbox), counters(its_counters) {}
+
+    const WorkerConfig config;
+    Mailbox& mailbox;
+    WorkerCounters& counters;
+    Rx rx{config, counters};
+    Classify classify{config, counters};
+    Tx tx{config, counters};
+    Replicate replicate{config, counters, tx};
+    OwnedStreams owned;
+
+    const std::uint64_t tsc_hz = rte_get_tsc_hz();
+    Every publication{tsc_hz / kPublicationsPerSecond};
+    Every sampling{tsc_hz / kSamplesPerSecond};
+    std::uint64_t turn_began = rte_rdtsc();
+    Ticks now = 0;
+    bool was_busy = false;
+    std::uint32_t turns_without_rx = 0;
+    WorkerCommand command;
+
+    void begin_turn() noexcept;
+    void end_turn(bool busy) noexcept;
+    PacketCount apply_commands() noexcept;
+    PacketCount take_in() noexcept;
+
+    void apply(const OpenStream& open) noexcept;
+    void apply(const CloseStream& close) noexcept;
+    void apply(const SetPublisher& set) noexcept;
+    void apply(const GrowFlows& grow) noexcept;
+    void apply(const AddFlow& add) noexcept { replicate.add_flow(add, now, tsc_hz); }
+    void apply(const RemoveFlow& remove) noexcept { replicate.remove_flow(remove); }
+    void apply(const UpdateFlow& update) noexcept { replicate.update_flow(update); }
+};
+
+Worker::Worker(const WorkerConfig& config, Mailbox& mailbox, WorkerCounters& counters) noexcept
+    : state_(std::make_unique<State>(config, mailbox, counters)) {}
+
+Worker::~Worker() = default;
+
+bool Worker::run_once() noexcept {
+    State& worker = *state_;
+    worker.begin_turn();
+    const PacketCount applied = worker.apply_commands();
+    const PacketCount taken_in = worker.take_in();  // rx → classify → stream_ring
+    const PacketCount answered = worker.tx.add_from_control();
+    const PacketCount replicated = worker.replicate.to_consumers(worker.now);
+    worker.tx.send_all();
+    const bool busy = applied + taken_in + answered + replicated > 0;
+    worker.end_turn(busy);
+    return busy;
+}
+
+/// Time since the last turn began was the last turn's, sleep after it included.
+void Worker::State::begin_turn() noexcept {
+    const std::uint64_t tsc = rte_rdtsc();
+    (was_busy ? counters.busy_cycles : counters.idle_cycles).add(tsc - turn_began);
+    turn_began = tsc;
+    now = static_cast<Ticks>(tsc >> kTicksShift);
+    counters.iterations.add(1);
+}
+
+void Worker::State::end_turn(bool busy) noexcept {
+    was_busy = busy;
+    if (publication.is_due(turn_began)) {
+        owned.publish_some();
+        if (sampling.is_due(turn_began)) {
+            rx.sample_queues();
+            if (!busy) {
+                tx.reclaim();
+            }
+        }
+    }
+}
+
+PacketCount Worker::State::take_in() noexcept {
+    PacketCount frames = 0;
+    if (!replicate.is_behind() || ++turns_without_rx > kTurnsWithoutRxMax) {
+        turns_without_rx = 0;
+        for (std::uint8_t port = 0; port < config.port_count; ++port) {
+            const Burst arrived = rx.receive(port);
+            store(classify.by_stream(arrived), now, replicate);
+            frames += static_cast<PacketCount>(arrived.size());
+        }
+    }
+    for (std::uint8_t sender = 0; sender < config.worker_count; ++sender) {
+        const Burst arrived = rx.take_over(sender);
+        store(classify.by_stream(arrived), now, replicate);
+        frames += static_cast<PacketCount>(arrived.size());
+    }
+    return frames;
+}
+
+PacketCount Worker::State::apply_commands() noexcept {
+    PacketCount applied = 0;
+    if (owned.is_closing()) {
+        ++applied;
+        if (!owned.close_some()) {
+            return applied;
+        }
+        counters.applied_commands.add(1);
+    }
+    while (applied < kCommandsPerIteration && mailbox.try_pop(command)) {
+        ++applied;
+        std::visit([this](const auto& its) { apply(its); }, command);
+        if (owned.is_closing()) {  // goes on in the next turns; what follows waits for it
+            break;
+        }
+        counters.applied_commands.add(1);
+    }
+    return applied;
+}
+
+void Worker::State::apply(const OpenStream& open) noexcept {
+    classify.open(*open.stream);
+    if (open.stream->owner == config.index) {
+        owned.add(*open.stream);
+    }
+}
+
+void Worker::State::apply(const CloseStream& close) noexcept {
+    classify.close(*close.stream);
+    if (close.stream->owner == config.index) {
+        replicate.stop(*close.stream);
+        owned.begin_close(*close.stream);
+    }
+}
+
+void Worker::State::apply(const SetPublisher& set) noexcept {
+    set.stream->publisher = set.address;
+    set.stream->publisher_flow = set.flow;
+}
+
+void Worker::State::apply(const GrowFlows& grow) noexcept {
+    PENSTOCK_CHECK(grow.port < grow.stream->port_count);
+    grow.stream->groups[grow.port].grow(grow.chunk, grow.directory, grow.directory_chunks);
+}
+
+}  // namespace penstock
