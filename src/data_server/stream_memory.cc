@@ -1,0 +1,174 @@
+#include "data_server/stream_memory.h"
+
+#include "base/check.h"
+
+#include <fmt/format.h>
+#include <rte_malloc.h>
+
+#include <algorithm>
+#include <bit>
+#include <new>
+#include <utility>
+
+namespace penstock {
+namespace {
+
+constexpr std::uint32_t kFirstDirectoryChunks = 8;
+
+/// Zeroed, aligned to a cache line, on `socket`; nullptr if there is none left.
+template <typename T>
+T* allocate(std::size_t count, int socket) noexcept {
+    return static_cast<T*>(
+        rte_zmalloc_socket("penstock", count * sizeof(T), kCacheLineBytes, socket));
+}
+
+Error out_of_memory(std::string_view what) {
+    return Error{ErrorCode::exhausted,
+                 fmt::format("no memory left for {}: start the data server with more --memory, or "
+                             "give it fewer streams and consumers",
+                             what)};
+}
+
+}  // namespace
+
+StreamMemory::StreamMemory(std::uint32_t ring_packets, int socket) noexcept
+    : ring_packets_left_(ring_packets), socket_(socket) {}
+
+StreamMemory::~StreamMemory() {
+    for (std::deque<Retired>& retired : retired_) {
+        for (const Retired& piece : retired) {
+            rte_free(piece.memory);
+        }
+    }
+    while (!streams_.empty()) {
+        free_stream(*streams_.begin()->first);
+    }
+}
+
+Result<Stream*> StreamMemory::make_stream(const StreamSpec& spec) {
+    if (spec.ring_packets > ring_packets_left_) {
+        return Error{
+            ErrorCode::exhausted,
+            fmt::format("a ring of {} packets is too much: {} packets of history are left; "
+                        "lower --ring-packets or give more --memory",
+                        spec.ring_packets,
+                        ring_packets_left_)};
+    }
+    const std::uint32_t slots = std::bit_ceil(spec.ring_packets);
+    auto* ring = allocate<Slot>(slots, socket_);
+    auto* memory = allocate<Stream>(1, socket_);
+    if (ring == nullptr || memory == nullptr) {
+        rte_free(ring);
+        rte_free(memory);
+        return out_of_memory("another stream");
+    }
+    auto* stream = new (memory) Stream;
+    stream->id = spec.id;
+    stream->udp_port = spec.udp_port;
+    stream->owner = spec.owner;
+    stream->port_count = spec.port_count;
+    stream->ring = StreamRing{{ring, slots}, spec.ring_packets, spec.ring_bytes};
+    ring_packets_left_ -= spec.ring_packets;
+    StreamRoom& room = streams_[stream];
+    room.slots = ring;
+    room.ring_packets = spec.ring_packets;
+    return stream;
+}
+
+Result<std::optional<GrowFlows>> StreamMemory::reserve_flow(Stream& stream,
+                                                            std::uint8_t port,
+                                                            std::uint64_t command) {
+    PENSTOCK_CHECK(port < stream.port_count);
+    FlowRoom& room = streams_.at(&stream).ports[port];
+    if (room.flows < room.chunks.size() * kFlowsPerChunk) {
+        ++room.flows;
+        return std::optional<GrowFlows>{};
+    }
+    const bool directory_full = room.chunks.size() == room.directory_chunks;
+    const std::uint32_t directory_chunks =
+        directory_full ? std::max(2 * room.directory_chunks, kFirstDirectoryChunks)
+                       : room.directory_chunks;
+    auto* chunk = allocate<FlowChunk>(1, socket_);
+    FlowChunk** directory =
+        directory_full ? allocate<FlowChunk*>(directory_chunks, socket_) : nullptr;
+    if (chunk == nullptr || (directory_full && directory == nullptr)) {
+        rte_free(chunk);
+        rte_free(directory);
+        return out_of_memory("another consumer");
+    }
+    if (directory_full) {
+        if (room.directory != nullptr) {
+            retired_[stream.owner].push_back(
+                {.command = command, .memory = room.directory, .stream = nullptr});
+        }
+        room.directory = directory;
+        room.directory_chunks = directory_chunks;
+    }
+    room.chunks.push_back(chunk);
+    ++room.flows;
+    return std::optional<GrowFlows>{GrowFlows{.stream = &stream,
+                                              .port = port,
+                                              .chunk = chunk,
+                                              .directory = directory,
+                                              .directory_chunks = directory_chunks}};
+}
+
+Result<FlowRecord*> StreamMemory::make_flow() {
+    auto* memory = allocate<FlowRecord>(1, socket_);
+    if (memory == nullptr) {
+        return out_of_memory("another consumer");
+    }
+    return new (memory) FlowRecord{};
+}
+
+void StreamMemory::retire_flow(Stream& stream,
+                               std::uint8_t port,
+                               FlowRecord* flow,
+                               std::uint64_t command) {
+    --streams_.at(&stream).ports[port].flows;
+    retired_[stream.owner].push_back({.command = command, .memory = flow, .stream = nullptr});
+}
+
+void StreamMemory::retire_stream(Stream& stream, std::uint64_t command) {
+    retired_[stream.owner].push_back({.command = command, .memory = nullptr, .stream = &stream});
+}
+
+void StreamMemory::reclaim(std::uint8_t worker, std::uint64_t applied) noexcept {
+    std::deque<Retired>& retired = retired_[worker];
+    while (!retired.empty() && retired.front().command <= applied) {
+        if (retired.front().stream != nullptr) {
+            free_stream(*retired.front().stream);
+        }
+        rte_free(retired.front().memory);
+        retired.pop_front();
+    }
+}
+
+std::size_t StreamMemory::retired() const noexcept {
+    std::size_t pieces = 0;
+    for (const std::deque<Retired>& retired : retired_) {
+        pieces += retired.size();
+    }
+    return pieces;
+}
+
+void StreamMemory::free_stream(Stream& stream) noexcept {
+    const StreamRoom room = std::move(streams_.extract(&stream).mapped());
+    for (std::uint8_t port = 0; port < stream.port_count; ++port) {
+        const FlowGroup& group = stream.groups[port];
+        for (std::uint32_t i = 0; i < group.live() + group.catching_up(); ++i) {
+            rte_free(&group.record_at(i));
+        }
+        for (FlowChunk* chunk : room.ports[port].chunks) {
+            rte_free(chunk);
+        }
+        rte_free(room.ports[port].directory);
+    }
+    // At the end of the process a stream may still be open, its packets in the ring.
+    stream.ring.release(stream.ring.packets());
+    rte_free(room.slots);
+    ring_packets_left_ += room.ring_packets;
+    rte_free(&stream);
+}
+
+}  // namespace penstock

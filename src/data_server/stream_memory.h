@@ -1,0 +1,92 @@
+#pragma once
+
+#include "data_path/mailbox.h"
+#include "data_path/stream.h"
+
+#include <penstock/ids.h>
+#include <penstock/result.h>
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+namespace penstock {
+
+struct StreamSpec {
+    StreamId id;
+    std::uint16_t udp_port = 0;
+    std::uint8_t owner = 0;       // worker index
+    std::uint8_t port_count = 1;  // NIC ports of the data server
+    std::uint32_t ring_packets = 4096;
+    std::uint64_t ring_bytes = 64U << 20U;
+};
+
+/// All memory of streams and flows that workers use: made here, handed over by pointer in a
+/// command, and freed only when the worker has said (WorkerCounters::applied_commands) that it has
+/// applied the command that takes it away. Knows how much room each stream's flow tables have.
+/// Thread: control.
+class StreamMemory {
+  public:
+    /// `ring_packets`: PoolPlan::ring_packets, the most that all rings together may hold.
+    /// `socket`: NUMA node.
+    StreamMemory(std::uint32_t ring_packets, int socket) noexcept;
+    ~StreamMemory();  // frees everything: workers must have stopped
+    StreamMemory(const StreamMemory&) = delete;
+    StreamMemory& operator=(const StreamMemory&) = delete;
+
+    /// For OpenStream. Errors: exhausted, if memory or the history budget is used up.
+    Result<Stream*> make_stream(const StreamSpec& spec);
+    /// Room for one more flow of `stream` on `port`, reserved from now on until retire_flow().
+    /// `command`: the number that the next command sent to the owner will have, counted from 1.
+    /// Returns: GrowFlows to be sent as that command, before the AddFlow; nullopt: there is room.
+    /// Errors:  exhausted.
+    Result<std::optional<GrowFlows>> reserve_flow(Stream& stream,
+                                                  std::uint8_t port,
+                                                  std::uint64_t command);
+    /// For AddFlow. Errors: exhausted.
+    Result<FlowRecord*> make_flow();
+
+    /// After RemoveFlow, sent to the stream's owner as its `command`th: the record is freed once
+    /// that is applied; the room is free for another flow at once.
+    void retire_flow(Stream& stream, std::uint8_t port, FlowRecord* flow, std::uint64_t command);
+    /// After CloseStream, sent to the owner (the last to be told) as its `command`th: the stream,
+    /// its ring, its tables and the records of all flows still in it.
+    void retire_stream(Stream& stream, std::uint64_t command);
+
+    /// Frees what worker `worker` has given back. `applied`: its applied_commands.
+    void reclaim(std::uint8_t worker, std::uint64_t applied) noexcept;
+
+    [[nodiscard]] std::uint32_t ring_packets_left() const noexcept { return ring_packets_left_; }
+    /// Pieces of memory that wait to be given back.
+    [[nodiscard]] std::size_t retired() const noexcept;
+
+  private:
+    struct FlowRoom {
+        FlowChunk** directory = nullptr;
+        std::uint32_t directory_chunks = 0;
+        std::vector<FlowChunk*> chunks;
+        std::uint32_t flows = 0;  // reserved
+    };
+    struct StreamRoom {
+        Slot* slots = nullptr;
+        std::uint32_t ring_packets = 0;
+        std::array<FlowRoom, kPortsMax> ports;
+    };
+    struct Retired {
+        std::uint64_t command;
+        void* memory;
+        Stream* stream;  // or this, with all that belongs to it
+    };
+
+    void free_stream(Stream& stream) noexcept;
+
+    std::uint32_t ring_packets_left_;
+    int socket_;
+    std::unordered_map<Stream*, StreamRoom> streams_;       // retired ones included
+    std::array<std::deque<Retired>, kWorkersMax> retired_;  // by worker, oldest command first
+};
+
+}  // namespace penstock
