@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 
-from world import World, sweep  # noqa: E402 - found by the line above
+from world import DRIVERS, Programs, World, sweep  # noqa: E402 - found by the line above
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,3 +22,14 @@ def world(tmp_path):
     with World(tmp_path) as made:
         yield made
     assert made.killed == [], "these had to be killed at the end"
+
+
+@pytest.fixture(params=DRIVERS)
+def driver(request):
+    """Each test with it runs once per DPDK driver."""
+    return request.param
+
+
+@pytest.fixture
+def programs(world):
+    return Programs(world)

@@ -8,24 +8,28 @@ Run as root. Start reading at namespaces.World.
     programs    how each Penstock program is started and when it is ready
     capture     Capture and the judges that read it (tshark)
     packets     frames built by hand, right or deliberately wrong
+    content     our own test content, read by a judge
     media       H.264 in MPEG-TS by ffmpeg, counted by ffprobe
 """
 
-from .capture import Capture, Checksums, Datagram, checksums_of, datagrams_of
+from .capture import Capture, Checksums, Datagram, checksums_of, datagrams_of, rows_of
+from .content import PAYLOAD_BYTES, Head, heads_of, is_contiguous
 from .media import decoded_frames, make_mpegts
 from .namespaces import DRIVERS, DataServerHost, Host, Interrupted, World, WorldError, sweep
 from .packets import FrameSender, UdpFrame
-from .processes import CommandFailed, Process, ProcessFailed, json_lines, run
-from .programs import Programs
+from .processes import CommandFailed, Process, ProcessFailed, eventually, json_lines, run
+from .programs import Programs, consumer_state, publisher_state
 
 __all__ = [
     "DRIVERS",
+    "PAYLOAD_BYTES",
     "Capture",
     "Checksums",
     "CommandFailed",
     "DataServerHost",
     "Datagram",
     "FrameSender",
+    "Head",
     "Host",
     "Interrupted",
     "Process",
@@ -35,10 +39,16 @@ __all__ = [
     "World",
     "WorldError",
     "checksums_of",
+    "consumer_state",
     "datagrams_of",
     "decoded_frames",
+    "eventually",
+    "heads_of",
+    "is_contiguous",
     "json_lines",
     "make_mpegts",
+    "publisher_state",
+    "rows_of",
     "run",
     "sweep",
 ]

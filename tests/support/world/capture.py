@@ -82,7 +82,9 @@ class Datagram:
     payload: bytes
 
 
-def _tshark_rows(path, display_filter, fields):
+def rows_of(path, display_filter, fields):
+    """Fields (tshark's names) of the frames that match a display filter: a list of texts each, of
+    the outermost header that has the field."""
     words = ["tshark", "-n", "-r", path, "-Y", display_filter]
     words += ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]
     words += ["-T", "fields", "-E", "separator=/t", "-E", "occurrence=f"]
@@ -97,7 +99,7 @@ def _tshark_rows(path, display_filter, fields):
 def checksums_of(path, display_filter="udp and not icmp"):
     """Judges every IP and UDP checksum of the datagrams that match a display filter of tshark."""
     # tshark's status: 0 bad, 1 good, 2 not checked, 3 not present (wireshark epan/proto.h).
-    rows = _tshark_rows(path, display_filter, ("ip.checksum.status", "udp.checksum.status"))
+    rows = rows_of(path, display_filter, ("ip.checksum.status", "udp.checksum.status"))
     unjudged = [row for row in rows if row[0] not in "01" or row[1] not in "013" or "" in row]
     if unjudged:
         raise ValueError(f"{path}: tshark did not check {len(unjudged)} of {len(rows)} datagrams")
@@ -121,7 +123,7 @@ def datagrams_of(path, display_filter="udp and not icmp"):
             destination_port=int(destination_port),
             payload=bytes.fromhex(payload.replace(":", "")),
         )
-        for time_s, source, source_port, destination, destination_port, payload in _tshark_rows(
+        for time_s, source, source_port, destination, destination_port, payload in rows_of(
             path, display_filter, fields
         )
     ]

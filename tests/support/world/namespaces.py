@@ -176,17 +176,9 @@ class DataServerHost(Host):
     queues: int = 1
 
     def ports(self):
-        """DPDK devargs, one per port of the data server.
-
-        veth tells no combined channel count, so net_af_xdp takes one queue a port there: several
-        queues are several ports of one interface.
-        """
-        if self.driver == "net_af_xdp":
-            return [
-                f"net_af_xdp{queue},iface=data0,start_queue={queue}" for queue in range(self.queues)
-            ]
-        ring = "blocksz=262144,framesz=2048,framecnt=4096"  # default: 512 frames a queue
-        return [f"net_af_packet0,iface=data0,qpairs={self.queues},{ring}"]
+        """DPDK devargs, one per port of the data server; what else the driver wants for several
+        workers, penstock-data adds itself."""
+        return [f"{self.driver}0,iface=data0"]
 
 
 class World:
@@ -281,6 +273,12 @@ class World:
         address = f"{host.data_address}/{PREFIX_BITS}"
         self._ip(host.namespace, f"address add {address} dev data0")
         return host
+
+    def stop_learning(self, host):
+        """The data network no longer learns MAC addresses from what `host` sends: a false source
+        then leads nothing astray, as on a network with port security."""
+        bridge_end = self._bridge_end(host, "data")
+        run(["bridge", "-n", self._net, "link", "set", "dev", bridge_end, "learning", "off"])
 
     def _add(self, kind, name, number, data=True, **extra):
         if name in self.hosts or not re.fullmatch(r"[a-z0-9_]{1,32}", name):

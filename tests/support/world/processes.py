@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 OUTPUT_BYTES_SHOWN_MAX = 8192  # how much of an output an error message quotes
+_POLL_INTERVAL_S = 0.05
 _IN_MODIFY = 0x00000002  # inotify(7)
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -73,6 +74,22 @@ def json_lines(source):
     return objects
 
 
+def eventually(check, timeout_s=10, what="it"):
+    """Calls check() until what it returns is true, and returns that.
+
+    For state that can only be asked for (counters of a report); what a program tells by itself is
+    waited for with Process.wait_for(). AssertionError with the last answer at the end of the time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        answer = check()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come within {timeout_s} s; last: {answer!r}")
+        time.sleep(_POLL_INTERVAL_S)
+
+
 class FileWatch:
     """Blocks until a file is written to. Made before the file is read, so no change is missed."""
 
@@ -118,8 +135,9 @@ class Output:
     def text(self):
         return self.path.read_text(errors="replace")
 
-    def next_match(self, regex, ended):
-        """First match in the lines behind the cursor, which moves behind the line that matched.
+    def next_match(self, matcher, ended):
+        """First true answer of `matcher` to the lines behind the cursor, which moves behind the
+        line that it was given for.
 
         A line without its newline counts only when the process has `ended`.
         """
@@ -131,7 +149,7 @@ class Output:
         for index, line in enumerate(lines):
             if index + 1 == len(lines) and not (ended and line):
                 break
-            match = regex.search(line.decode(errors="replace"))
+            match = matcher(line.decode(errors="replace"))
             if match:
                 self._rest = b"\n".join(lines[index + 1 :])
                 return match
@@ -190,15 +208,27 @@ class Process:
         the same event only once. ProcessFailed when the time is over or the program has ended.
         """
         regex = re.compile(pattern)
+        return self._wait_for(regex.search, f"line matching {pattern!r}", timeout_s, stream)
+
+    def wait_for_object(self, timeout_s, stream="stdout", **fields):
+        """The same for the next line that is a JSON object with these fields; returns the object."""
+
+        def has_fields(line):
+            found = json_lines(line)
+            return found[0] if found and fields.items() <= found[0].items() else None
+
+        return self._wait_for(has_fields, f"object with {fields}", timeout_s, stream)
+
+    def _wait_for(self, matcher, wanted, timeout_s, stream):
         output = {"stdout": self.stdout, "stderr": self.stderr}[stream]
         deadline = time.monotonic() + timeout_s
         with FileWatch(output.path) as watch:
             while True:
                 ended = not self.running()  # asked before reading: what it wrote last is seen
-                match = output.next_match(regex, ended)
+                match = output.next_match(matcher, ended)
                 if match:
                     return match
-                what = f"no line matching {pattern!r} on {stream}"
+                what = f"no {wanted} on {stream}"
                 if ended:
                     raise ProcessFailed(self.describe(what))
                 if not watch.wait(deadline, self._pidfd):

@@ -1,13 +1,13 @@
 """How each Penstock program is started in a world, and how one knows that it is ready."""
 
+import json
 import os
 from pathlib import Path
 
 from .namespaces import PREFIX_BITS
-from .processes import json_lines
-
 _PRESENCE_PORT = 7400
 _READY_TIMEOUT_S = 30
+_STATE_TIMEOUT_S = 30
 PATHS = {
     "penstock-presence": "src/presence/penstock-presence",
     "penstock-data": "src/data_server/penstock-data",
@@ -15,6 +15,16 @@ PATHS = {
     "penstock-consume": "tools/penstock_consume/penstock-consume",
     "penstockctl": "tools/penstockctl/penstockctl",
 }
+
+
+def publisher_state(process, state, timeout_s=_STATE_TIMEOUT_S):
+    """Waits until a publisher says that it is in a state; the object it said."""
+    return process.wait_for_object(timeout_s, event="state", state=state)
+
+
+def consumer_state(process, state, timeout_s=_STATE_TIMEOUT_S):
+    """The same of a consumer, whose standard output may carry content."""
+    return process.wait_for_object(timeout_s, "stderr", event="state", state=state)
 
 
 class Programs:
@@ -63,10 +73,25 @@ class Programs:
         return self._client(host, "penstock-consume", stream, words)
 
     def control(self, host, *words, timeout_s=10):
-        """Runs `penstockctl -j …` to its end and returns the objects it printed."""
+        """Runs `penstockctl -j …` to its end and returns the document it printed."""
         arguments = [str(self.path("penstockctl")), *self._presence_words(), "-j", *words]
         done = host.run(arguments, timeout_s)
-        return json_lines(done.stdout)
+        return json.loads(done.stdout)
+
+    def server(self, name):
+        """Presence's view of one data server: ServerInfo of presence.proto."""
+        return self.control(self._world.presence, "server", "show", name)
+
+    def stream(self, name):
+        """Presence's view of one stream: StreamInfo of presence.proto."""
+        return self.control(self._world.presence, "stream", "show", name)
+
+    def explain(self, stream):
+        """The decision behind the last hand-out of a stream: ExplainReply of presence.proto."""
+        return self.control(self._world.presence, "explain", stream)
+
+    def status(self):
+        return self.control(self._world.presence, "status")
 
     def events(self, host, *words):
         """Starts `penstockctl events --follow -j`: one event a line on stdout, to wait_for()."""
