@@ -2,7 +2,7 @@
 
 #include "base/options.h"
 #include "base/units.h"
-#include "data_path/burst.h"
+#include "dpdk/port.h"
 
 #include <fmt/format.h>
 
@@ -139,11 +139,28 @@ Result<void> check_presences(const DataServerConfig& config) {
     return {};
 }
 
+/// [DOMAIN:]BUS:DEVICE.FUNCTION in hexadecimal, as lspci writes it.
+bool is_pci_address(std::string_view name) noexcept {
+    const auto hexadecimal = [](std::string_view text) {
+        return !text.empty() &&
+               std::ranges::all_of(text, [](unsigned char c) { return std::isxdigit(c) != 0; });
+    };
+    if (std::ranges::count(name, ':') == 2) {
+        const std::string_view domain = name.substr(0, name.find(':'));
+        if (domain.size() > 8 || !hexadecimal(domain)) {
+            return false;
+        }
+        name.remove_prefix(domain.size() + 1);
+    }
+    return name.size() == 7 && hexadecimal(name.substr(0, 2)) && name[2] == ':' &&
+           hexadecimal(name.substr(3, 2)) && name[5] == '.' && name[6] >= '0' && name[6] <= '7';
+}
+
 Result<void> check_devargs(const std::string& devargs) {
     const std::string_view name = device_name(devargs);
     const bool virtual_device =
         name.starts_with("net_") && name.size() > 4 && std::ranges::all_of(name, is_name_character);
-    if (!virtual_device && !is_pci(devargs)) {
+    if (!virtual_device && !is_pci_address(name)) {
         return invalid(
             "--port '{}' names no DPDK device: write a virtual one like "
             "net_af_packet0,iface=eth1 or a PCI address like 0000:01:00.0",
@@ -374,9 +391,11 @@ void declare(Options& options, DataServerConfig& config, Written& written) {
     options.text(
         "tap-name", config.tap_name, "NAME", "interface that gives Linux what is not ours");
     options.bit_rate("link-speed", config.link_bits_per_second, "of each port; 0: ask the driver");
-    options.number("rx-descriptors", written.rx_descriptors, 64, 16384, "of each receive queue");
-    options.number("tx-descriptors", written.tx_descriptors, 64, 16384, "of each transmit queue");
-    options.number("mtu", written.mtu, 576, 9000, "largest IP packet");
+    options.number(
+        "rx-descriptors", written.rx_descriptors, 64, kRxDescriptorsMax, "of each receive queue");
+    options.number(
+        "tx-descriptors", written.tx_descriptors, 64, kTxDescriptorsMax, "of each transmit queue");
+    options.number("mtu", written.mtu, kMtuMin, kMtuMax, "largest IP packet");
     options.flag("insecure", config.insecure, "talk to presence without encryption off loopback");
 }
 
@@ -463,28 +482,6 @@ std::set<unsigned> usable_cpus() {
         }
     }
     return cpus;
-}
-
-std::string_view device_name(std::string_view devargs) noexcept {
-    return devargs.substr(0, devargs.find(','));
-}
-
-bool is_pci(std::string_view devargs) noexcept {
-    // [DOMAIN:]BUS:DEVICE.FUNCTION in hexadecimal, as lspci writes it.
-    std::string_view name = device_name(devargs);
-    const auto hexadecimal = [](std::string_view text) {
-        return !text.empty() &&
-               std::ranges::all_of(text, [](unsigned char c) { return std::isxdigit(c) != 0; });
-    };
-    if (std::ranges::count(name, ':') == 2) {
-        const std::string_view domain = name.substr(0, name.find(':'));
-        if (domain.size() > 8 || !hexadecimal(domain)) {
-            return false;
-        }
-        name.remove_prefix(domain.size() + 1);
-    }
-    return name.size() == 7 && hexadecimal(name.substr(0, 2)) && name[2] == ':' &&
-           hexadecimal(name.substr(3, 2)) && name[5] == '.' && name[6] >= '0' && name[6] <= '7';
 }
 
 }  // namespace penstock

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/net_address.h"
+#include "data_server/worker_thread.h"
 
 #include <penstock/result.h>
 
@@ -9,7 +10,6 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace penstock {
@@ -20,11 +20,6 @@ struct PortConfig {
     InterfaceAddress address;
 
     auto operator<=>(const PortConfig&) const = default;
-};
-
-enum class PollMode : std::uint8_t {
-    adaptive,  // an idle worker sleeps, at most 500 us at a time
-    busy,      // never sleeps
 };
 
 /// UDP ports that are streams: first..last.
@@ -78,10 +73,5 @@ Result<std::optional<DataServerConfig>> parse_config(int argc,
 
 /// The CPUs this process may run on (sched_getaffinity).
 std::set<unsigned> usable_cpus();
-
-/// The DPDK device that devargs name: "net_af_packet0", "0000:01:00.0".
-std::string_view device_name(std::string_view devargs) noexcept;
-/// Whether devargs name a PCI device (DPDK finds it by itself) and not a virtual one.
-bool is_pci(std::string_view devargs) noexcept;
 
 }  // namespace penstock

@@ -107,7 +107,9 @@ void JoinHandler::close_stream(StreamId stream, JoinOutcome& outcome) {
     const auto port = udp_port_of_.find(stream.value);
     PENSTOCK_CHECK(port != udp_port_of_.end());
     while (!sessions_.of_stream(stream).empty()) {
-        end(sessions_.of_stream(stream).back(), EndReason::stream_closed, outcome);
+        const FlowId flow = sessions_.of_stream(stream).back();
+        send_ended(*sessions_.find(flow), EndReason::stream_closed, outcome);
+        forget(flow);
     }
     open_.erase(port->second);
     udp_port_of_.erase(port);
@@ -222,7 +224,7 @@ void JoinHandler::make_room(const ClientSession& session, OpenPort& open, JoinOu
     }
     counters_.count(SessionEvent::replaced);
     if (old->address == session.address) {
-        forget(old->flow, outcome);  // who joins anew from there need not be told
+        drop_flow(old->flow, outcome);  // who joins anew from there need not be told
     } else {
         end(old->flow, EndReason::replaced, outcome);
     }
@@ -321,7 +323,7 @@ void JoinHandler::leave(const SessionFrame& frame, JoinOutcome& outcome) {
         return counters_.count(SessionEvent::old_sequence);
     }
     counters_.count(SessionEvent::left);
-    forget(session->flow, outcome);  // whoever leaves listens no longer
+    drop_flow(session->flow, outcome);  // whoever leaves listens no longer
 }
 
 void JoinHandler::expire(std::uint64_t now_ms, std::size_t most, JoinOutcome& outcome) {
@@ -341,7 +343,7 @@ void JoinHandler::end(FlowId flow, EndReason reason, JoinOutcome& outcome) {
         return;
     }
     send_ended(*session, reason, outcome);
-    forget(flow, outcome);
+    drop_flow(flow, outcome);
 }
 
 void JoinHandler::end_all(EndReason reason, JoinOutcome& outcome) {
@@ -520,14 +522,22 @@ void JoinHandler::send_ended(const ClientSession& session,
     outcome.replies.push_back(message_to(session, message));
 }
 
-void JoinHandler::forget(FlowId flow, JoinOutcome& outcome) {
+void JoinHandler::drop_flow(FlowId flow, JoinOutcome& outcome) {
+    const ClientSession* session = sessions_.find(flow);
+    if (session->role == TicketRole::publish) {
+        outcome.operations.emplace_back(RemovePublisher{session->stream});
+    } else {
+        outcome.operations.emplace_back(RemoveConsumer{session->stream, flow});
+    }
+    forget(flow);
+}
+
+void JoinHandler::forget(FlowId flow) {
     const ClientSession* session = sessions_.find(flow);
     if (session->role == TicketRole::publish) {
         open_.at(session->local.port).publishing = FlowId{};
-        outcome.operations.emplace_back(RemovePublisher{session->stream});
     } else {
         --consumers_;
-        outcome.operations.emplace_back(RemoveConsumer{session->stream, flow});
     }
     sessions_.remove(flow);
 }

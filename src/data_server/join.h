@@ -98,7 +98,7 @@ class JoinHandler {
                      std::uint16_t udp_port,
                      PeerId publisher,
                      JoinOutcome& outcome);
-    /// Ends all its sessions, each with an ENDED.
+    /// Ends all its sessions, each with an ENDED; their flows go with the stream, not one by one.
     void close_stream(StreamId stream, JoinOutcome& outcome);
 
     /// One message. The replies to it together are no longer than itself.
@@ -166,7 +166,8 @@ class JoinHandler {
                      JoinOutcome& outcome) const;
     void update_flow(const ClientSession& session, JoinOutcome& outcome) const;
     void send_ended(const ClientSession& session, EndReason reason, JoinOutcome& outcome) const;
-    void forget(FlowId flow, JoinOutcome& outcome);
+    void drop_flow(FlowId flow, JoinOutcome& outcome);
+    void forget(FlowId flow);
     [[nodiscard]] std::uint64_t server_nonce(FlowId flow, std::uint64_t period) const noexcept;
     [[nodiscard]] std::uint64_t path_nonce(const Endpoint& client,
                                            FlowId flow,

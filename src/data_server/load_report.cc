@@ -134,7 +134,6 @@ LoadReport make_load_report(const LoadSnapshot& before,
     report.bottleneck = largest.name();
     report.packets_in = now.packets_in;
     report.copies = now.copies;
-    report.copy_bytes = now.copy_bytes;
     report.drops = now.drops;
     return report;
 }

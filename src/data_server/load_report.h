@@ -39,7 +39,6 @@ struct LoadSnapshot {
     std::uint64_t pool_packets_used = 0;
     std::uint64_t packets_in = 0;
     std::uint64_t copies = 0;
-    std::uint64_t copy_bytes = 0;
     std::uint64_t drops = 0;
 };
 
@@ -55,7 +54,7 @@ inline constexpr double kLossLimit = 0.01;
 
 /// Load in the time from `before` to `now` as shares of their limits, the largest of them, and its
 /// name. Both snapshots list the same workers, ports and queues in the same order. `sequence`,
-/// `monotonic_ms` and `streams` of the report are left for the caller.
+/// `monotonic_ms`, `copy_bytes` and `streams` of the report are left for the caller.
 /// Pure: no clock, no I/O.
 LoadReport make_load_report(const LoadSnapshot& before,
                             const LoadSnapshot& now,

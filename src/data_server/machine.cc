@@ -1,0 +1,206 @@
+#include "data_server/machine.h"
+
+#include "base/log.h"
+#include "data_path/flow_group.h"
+
+#include <fmt/format.h>
+#include <rte_mbuf.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace penstock {
+namespace {
+
+constexpr std::uint64_t kMemoryForRings = std::uint64_t{4} << 20U;
+
+PortOptions port_options(const DataServerConfig& config, const PortConfig& port) {
+    PortOptions options;
+    options.devargs = port.devargs;
+    options.workers = static_cast<std::uint16_t>(config.worker_count());
+    options.rx_descriptors = config.rx_descriptors;
+    options.tx_descriptors = config.tx_descriptors;
+    options.mtu = config.mtu;
+    options.inline_payload_bytes_max = config.copy_threshold_bytes;
+    return options;
+}
+
+Result<Eal> start_eal(const DataServerConfig& config) {
+    EalOptions options;
+    options.program = "penstock-data";
+    options.memory_bytes = config.memory_bytes;
+    options.no_huge = config.no_huge;
+    options.worker_cpus = config.worker_cpus;
+    for (const PortConfig& port : config.ports) {
+        options.devices.push_back(
+            complete_devargs(port.devargs, static_cast<std::uint16_t>(config.worker_count())));
+    }
+    return Eal::start(options);
+}
+
+/// Frames the control thread may have on their way: in the workers' rings and on the NICs'.
+std::uint32_t control_mbufs(const DataServerConfig& config) {
+    const auto queues = static_cast<std::uint32_t>(config.worker_count() * config.ports.size());
+    return 2 * kControlRingPackets + 256 * queues;
+}
+
+PoolDemand demand_of(const DataServerConfig& config, std::span<const PortInfo> ports) {
+    PoolDemand demand;
+    demand.memory_bytes = config.memory_bytes;
+    const std::uint64_t flow_bytes = sizeof(FlowRecord) + sizeof(FlowTemplate) + sizeof(void*);
+    const std::uint64_t flows =
+        std::min(config.consumers_max * flow_bytes, config.memory_bytes / 8);
+    demand.other_bytes = kMemoryForRings + flows +
+                         control_mbufs(config) * std::uint64_t{RTE_MBUF_DEFAULT_BUF_SIZE + 256};
+    demand.workers = config.worker_count();
+    demand.ports = static_cast<std::uint32_t>(ports.size());
+    demand.rx_descriptors = config.rx_descriptors;
+    demand.tx_descriptors = config.tx_descriptors;
+    demand.control_rings =
+        demand.workers * (2 * kControlRingPackets + demand.workers * kHandOverRingPackets);
+    demand.mtu = config.mtu;
+    demand.inline_payload_bytes_max = 0;
+    for (const PortInfo& port : ports) {
+        const bool from_rx_pool = copies_from_rx_pool(port.driver);
+        demand.copies_from_rx_pool = demand.copies_from_rx_pool || from_rx_pool;
+        const std::uint32_t most =
+            copy_mode_of(port.driver, config.copy_threshold_bytes).inline_payload_bytes_max;
+        if (!from_rx_pool) {
+            // An always-inline port says 65535; no payload is larger than the MTU.
+            demand.inline_payload_bytes_max = std::max(demand.inline_payload_bytes_max,
+                                                       std::min<std::uint32_t>(most, config.mtu));
+        }
+    }
+    return demand;
+}
+
+Result<std::vector<PortInfo>> describe_ports(const DataServerConfig& config) {
+    std::vector<PortInfo> ports;
+    for (const PortConfig& port : config.ports) {
+        auto info = Port::describe(port_options(config, port));
+        if (!info) {
+            return std::move(info).error();
+        }
+        ports.push_back(std::move(info).value());
+    }
+    return ports;
+}
+
+Result<std::vector<PacketPool>> make_copy_pools(const PoolPlan& plan,
+                                                unsigned workers,
+                                                int socket) {
+    std::vector<PacketPool> pools;
+    for (unsigned worker = 0; worker < workers; ++worker) {
+        auto pool = PacketPool::create(
+            fmt::format("copies{}", worker), plan.copy_mbufs, plan.copy_data_room, socket);
+        if (!pool) {
+            return std::move(pool).error();
+        }
+        pools.push_back(std::move(pool).value());
+    }
+    return pools;
+}
+
+/// Opens and starts each port, Linux kept quiet before the first packet can come.
+Result<void> start_ports(const DataServerConfig& config, Machine& machine) {
+    for (const PortConfig& wanted : config.ports) {
+        auto port = Port::open(port_options(config, wanted), machine.payloads.get());
+        if (!port) {
+            return std::move(port).error();
+        }
+        machine.ports.push_back(std::move(port).value());
+        const PortInfo& info = machine.ports.back().info();
+        if (info.interface_index != 0) {
+            auto quiet = QuietLinux::install(info.interface_index);
+            if (!quiet) {
+                return std::move(quiet).error();
+            }
+            machine.quiets.push_back(std::move(quiet).value());
+        }
+        if (auto started = machine.ports.back().start(); !started) {
+            return started;
+        }
+    }
+    return {};
+}
+
+Result<void> make_taps(const DataServerConfig& config, Machine& machine) {
+    std::vector<unsigned> if_indexes;
+    for (std::size_t i = 0; i < machine.ports.size(); ++i) {
+        auto tap = ExceptionTap::open(
+            config.tap_name, {machine.ports[i].info().mac, config.mtu, config.ports[i].address});
+        if (!tap) {
+            return std::move(tap).error();
+        }
+        if_indexes.push_back(tap->if_index());
+        machine.taps.push_back(std::move(tap).value());
+    }
+    auto neighbours = Neighbours::open(std::move(if_indexes));
+    if (!neighbours) {
+        return std::move(neighbours).error();
+    }
+    machine.neighbours = std::move(neighbours).value();
+    return {};
+}
+
+Result<Machine> make_pools(const DataServerConfig& config, Eal eal) {
+    const auto infos = describe_ports(config);
+    if (!infos) {
+        return infos.error();
+    }
+    const auto plan = plan_pools(demand_of(config, *infos));
+    if (!plan) {
+        return plan.error();
+    }
+    const int socket = infos->front().socket;
+    auto payloads =
+        PacketPool::create("payloads", plan->payload_mbufs, plan->payload_data_room, socket);
+    if (!payloads) {
+        return std::move(payloads).error();
+    }
+    auto frames = PacketPool::create(
+        "control_frames", control_mbufs(config), plan->payload_data_room, socket);
+    if (!frames) {
+        return std::move(frames).error();
+    }
+    auto copies = make_copy_pools(*plan, config.worker_count(), socket);
+    if (!copies) {
+        return std::move(copies).error();
+    }
+    return Machine{.eal = std::move(eal),
+                   .plan = *plan,
+                   .payloads = std::move(payloads).value(),
+                   .control_frames = std::move(frames).value(),
+                   .copies = std::move(copies).value(),
+                   .quiets = {},
+                   .ports = {},
+                   .taps = {},
+                   .neighbours = {}};
+}
+
+}  // namespace
+
+Result<Machine> Machine::set_up(const DataServerConfig& config) {
+    auto eal = start_eal(config);
+    if (!eal) {
+        return std::move(eal).error();
+    }
+    auto machine = make_pools(config, std::move(eal).value());
+    if (!machine) {
+        return machine;
+    }
+    if (auto started = start_ports(config, *machine); !started) {
+        return std::move(started).error();
+    }
+    if (auto made = make_taps(config, *machine); !made) {
+        return std::move(made).error();
+    }
+    log_info(to_string(machine->plan));
+    return machine;
+}
+
+rte_mempool* Machine::copy_pool(std::size_t worker, std::size_t port) const {
+    return copies_from_rx_pool(ports[port].info().driver) ? payloads.get() : copies[worker].get();
+}
+
+}  // namespace penstock

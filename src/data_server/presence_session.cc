@@ -1,0 +1,364 @@
+#include "data_server/presence_session.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "data_server/presence_messages_session.h"
+#include "presence.grpc.pb.h"
+
+#include <fmt/format.h>
+#include <grpc/support/time.h>
+#include <grpcpp/alarm.h>
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <mutex>
+#include <random>
+#include <sys/eventfd.h>
+#include <system_error>
+#include <thread>
+#include <unistd.h>
+#include <utility>
+
+namespace penstock {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kBackoffFirst{100};
+constexpr milliseconds kBackoffMost{2'000};
+constexpr milliseconds kWelcomeWithin{5'000};
+constexpr int kMessageBytesMax = 256 << 10;
+
+enum class Tag : std::uintptr_t { connected = 1, read, written, finished, woken };
+
+void* tag_of(Tag tag) noexcept {
+    return reinterpret_cast<void*>(static_cast<std::uintptr_t>(tag));  // NOLINT: gRPC's own idiom
+}
+
+grpc::ChannelArguments channel_arguments() {
+    grpc::ChannelArguments arguments;
+    // Liveness is the load report's matter; HTTP/2 pings find a peer that vanished without a word.
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 5'000);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3'000);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+    // Backing off is ours: each attempt is a channel of its own.
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
+    return arguments;
+}
+
+std::uint64_t monotonic_ms() {
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<milliseconds>(monotonic_now().time_since_epoch()).count());
+}
+
+}  // namespace
+
+/// Everything the thread works on. `mutex` guards what both threads touch.
+struct PresenceSession::State {
+    using Call = grpc::ClientAsyncReaderWriter<v1::DataServerUp, v1::DataServerDown>;
+
+    PresenceSessionConfig config;
+    UniqueFd event;
+    grpc::CompletionQueue queue;
+    std::thread thread;
+    std::minstd_rand random;  // jitter only
+
+    std::mutex mutex;
+    std::deque<DownMessage> down;
+    std::deque<UpMessage> up;
+    std::optional<LoadReport> load;
+    std::uint64_t epoch = 0;
+    std::uint64_t generation = 0;
+    bool welcome = false;
+    bool stopping = false;
+    std::string dropped;  // "": not
+    bool alarm_set = false;
+    grpc::Alarm alarm;
+
+    // The thread's own, of the present session.
+    std::unique_ptr<grpc::ClientContext> context;
+    std::unique_ptr<Call> call;
+    std::string address;
+    v1::DataServerDown incoming;
+    v1::DataServerUp outgoing;
+    grpc::Status status;
+    unsigned outstanding = 0;  // operations whose tag has not come back
+    bool writing = false;
+    bool ending = false;
+    std::string reason;  // why it ended, if we ended it
+
+    void run();
+    milliseconds session(milliseconds backoff);
+    void pause(milliseconds time);
+    void on_event(Tag tag, bool ok);
+    void on_read();
+    void write_next();
+    void end(const std::string& why);
+    void hand_down(DownMessage message);
+    void wake();
+    bool is_stopping() {
+        const std::lock_guard lock(mutex);
+        return stopping;
+    }
+};
+
+void PresenceSession::State::run() {
+    milliseconds backoff = kBackoffFirst;
+    std::size_t next = 0;
+    while (!is_stopping()) {
+        address = config.addresses[next++ % config.addresses.size()];
+        backoff = session(backoff);
+        std::uniform_int_distribution<milliseconds::rep> jitter(backoff.count() / 2,
+                                                                backoff.count());
+        pause(milliseconds{jitter(random)});
+    }
+}
+
+/// One session from dialling to its end. Returns: how long to wait before the next.
+milliseconds PresenceSession::State::session(milliseconds backoff) {
+    const auto channel =
+        grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), channel_arguments());
+    const auto stub = v1::DataServers::NewStub(channel);
+    context = std::make_unique<grpc::ClientContext>();
+    writing = true;  // the connection itself: nothing is written before it stands
+    ending = false;
+    reason.clear();
+    status = grpc::Status::OK;
+    {
+        const std::lock_guard lock(mutex);
+        dropped.clear();  // meant for the session before
+    }
+    outstanding = 1;
+    call = stub->AsyncSession(context.get(), &queue, tag_of(Tag::connected));
+    const auto welcome_by = std::chrono::system_clock::now() + kWelcomeWithin;
+    bool was_welcome = false;
+    while (outstanding > 0) {
+        void* tag = nullptr;
+        bool ok = false;
+        const auto outcome = was_welcome || ending
+                                 ? (queue.Next(&tag, &ok) ? grpc::CompletionQueue::GOT_EVENT
+                                                          : grpc::CompletionQueue::SHUTDOWN)
+                                 : queue.AsyncNext(&tag, &ok, welcome_by);
+        if (outcome == grpc::CompletionQueue::TIMEOUT) {
+            end("it did not welcome us within 5 s");
+            continue;
+        }
+        const auto which = static_cast<Tag>(reinterpret_cast<std::uintptr_t>(tag));
+        outstanding -= which == Tag::woken ? 0 : 1;
+        on_event(which, ok);
+        const std::lock_guard lock(mutex);
+        was_welcome = was_welcome || welcome;
+    }
+    const std::string why = !reason.empty()                  ? reason
+                            : status.error_message().empty() ? "it closed the session"
+                                                             : status.error_message();
+    call.reset();
+    context.reset();
+    hand_down(Detached{fmt::format("presence {}: {}", address, why)});
+    return was_welcome ? kBackoffFirst : std::min(backoff * 2, kBackoffMost);
+}
+
+/// Waits, but not when the process is to stop.
+void PresenceSession::State::pause(milliseconds time) {
+    const auto until = std::chrono::system_clock::now() + time;
+    void* tag = nullptr;
+    bool ok = false;
+    while (!is_stopping() &&
+           queue.AsyncNext(&tag, &ok, until) == grpc::CompletionQueue::GOT_EVENT) {
+        const std::lock_guard lock(mutex);
+        alarm_set = false;
+    }
+}
+
+void PresenceSession::State::on_event(Tag tag, bool ok) {
+    switch (tag) {
+        case Tag::connected: {
+            if (!ok || ending) {
+                return end({});
+            }
+            const std::lock_guard lock(mutex);
+            outgoing = to_message(config.hello, epoch, generation, monotonic_ms());
+            outstanding += 2;
+            call->Write(outgoing, tag_of(Tag::written));
+            call->Read(&incoming, tag_of(Tag::read));
+            return;
+        }
+        case Tag::read:
+            return ok ? on_read() : end({});
+        case Tag::written:
+            writing = false;
+            return ok ? write_next() : end({});
+        case Tag::woken: {
+            {
+                const std::lock_guard lock(mutex);
+                alarm_set = false;
+                if (stopping || !dropped.empty()) {
+                    reason = stopping ? "stopping" : dropped;
+                    dropped.clear();
+                }
+            }
+            return reason.empty() ? write_next() : end(reason);
+        }
+        case Tag::finished:
+            return;
+    }
+}
+
+void PresenceSession::State::on_read() {
+    if (ending) {
+        return;
+    }
+    auto message = from_message(incoming, address);
+    if (!message) {
+        return end(message.error().message);
+    }
+    if (std::holds_alternative<Welcome>(*message)) {
+        const std::lock_guard lock(mutex);
+        welcome = true;
+    }
+    hand_down(std::move(message).value());
+    ++outstanding;
+    call->Read(&incoming, tag_of(Tag::read));
+}
+
+/// One write is in flight at a time. Load goes before the rest: it is our heartbeat.
+void PresenceSession::State::write_next() {
+    if (writing || ending) {
+        return;
+    }
+    const std::lock_guard lock(mutex);
+    if (!welcome) {
+        return;
+    }
+    if (load) {
+        outgoing = to_message(*std::exchange(load, std::nullopt));
+    } else if (!up.empty()) {
+        outgoing = to_message(up.front());
+        up.pop_front();
+    } else {
+        return;
+    }
+    writing = true;
+    ++outstanding;
+    call->Write(outgoing, tag_of(Tag::written));
+}
+
+/// Ends the session, once; Tag::finished follows when gRPC has let go of everything.
+void PresenceSession::State::end(const std::string& why) {
+    if (std::exchange(ending, true)) {
+        return;
+    }
+    reason = why;
+    {
+        const std::lock_guard lock(mutex);
+        welcome = false;
+        up.clear();
+        load.reset();
+    }
+    if (!why.empty()) {
+        context->TryCancel();
+    }
+    ++outstanding;
+    call->Finish(&status, tag_of(Tag::finished));
+}
+
+void PresenceSession::State::hand_down(DownMessage message) {
+    {
+        const std::lock_guard lock(mutex);
+        if (down.size() >= kMessagesMax) {
+            dropped = "its messages came faster than they were obeyed";
+            wake();
+            return;
+        }
+        down.push_back(std::move(message));
+    }
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(event.get(), &one, sizeof(one));
+}
+
+/// Makes the thread look at what is new. Called with `mutex` held.
+void PresenceSession::State::wake() {
+    if (!std::exchange(alarm_set, true)) {
+        alarm.Set(&queue, gpr_now(GPR_CLOCK_MONOTONIC), tag_of(Tag::woken));
+    }
+}
+
+Result<std::unique_ptr<PresenceSession>> PresenceSession::start(PresenceSessionConfig config) {
+    auto state = std::make_unique<State>();
+    state->config = std::move(config);
+    state->event = UniqueFd(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    if (!state->event) {
+        return Error{ErrorCode::system,
+                     fmt::format("cannot make an event descriptor: {}",
+                                 std::generic_category().message(errno))};
+    }
+    state->random.seed(static_cast<std::minstd_rand::result_type>(state->config.hello.boot_id));
+    State* raw = state.get();
+    state->thread = std::thread([raw] { raw->run(); });
+    return std::unique_ptr<PresenceSession>(new PresenceSession(std::move(state)));
+}
+
+PresenceSession::PresenceSession(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+PresenceSession::~PresenceSession() {
+    {
+        const std::lock_guard lock(state_->mutex);
+        state_->stopping = true;
+        state_->wake();
+    }
+    state_->thread.join();
+    state_->queue.Shutdown();
+    void* tag = nullptr;
+    bool ok = false;
+    while (state_->queue.Next(&tag, &ok)) {
+    }
+}
+
+int PresenceSession::fd() const noexcept { return state_->event.get(); }
+
+std::deque<DownMessage> PresenceSession::receive() {
+    std::uint64_t count = 0;
+    [[maybe_unused]] const ssize_t bytes = ::read(state_->event.get(), &count, sizeof(count));
+    const std::lock_guard lock(state_->mutex);
+    return std::exchange(state_->down, {});
+}
+
+void PresenceSession::send(UpMessage message) {
+    const std::lock_guard lock(state_->mutex);
+    if (!state_->welcome) {
+        return;
+    }
+    if (state_->up.size() >= kMessagesMax) {
+        state_->dropped = "it does not read what we report";
+    } else {
+        state_->up.push_back(std::move(message));
+    }
+    state_->wake();
+}
+
+void PresenceSession::send_load(const LoadReport& report) {
+    const std::lock_guard lock(state_->mutex);
+    if (state_->welcome) {
+        state_->load = report;
+        state_->wake();
+    }
+}
+
+void PresenceSession::set_position(std::uint64_t epoch, std::uint64_t generation) {
+    const std::lock_guard lock(state_->mutex);
+    state_->epoch = epoch;
+    state_->generation = generation;
+}
+
+void PresenceSession::drop(const std::string& reason) {
+    const std::lock_guard lock(state_->mutex);
+    state_->dropped = reason;
+    state_->wake();
+}
+
+}  // namespace penstock

@@ -1,0 +1,291 @@
+#include "data_server/stream_table.h"
+
+#include "base/check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace penstock {
+namespace {
+
+/// The first of the least used.
+std::uint8_t least(const std::vector<std::uint32_t>& used) noexcept {
+    return static_cast<std::uint8_t>(std::ranges::min_element(used) - used.begin());
+}
+
+}  // namespace
+
+StreamTable::StreamTable(StreamTableConfig config,
+                         StreamMemory& memory,
+                         std::span<WorkerCommands> workers)
+    : config_(std::move(config)),
+      memory_(memory),
+      workers_(workers),
+      udp_port_used_(config_.udp_port_last - config_.udp_port_first + 1U, false),
+      worker_streams_(workers.size(), 0),
+      port_streams_(config_.ports.size(), 0) {}
+
+Result<std::uint16_t> StreamTable::take_udp_port() {
+    // In rotation: a port just closed is the last to be used again, so that stragglers of the old
+    // stream do not meet the new one.
+    for (std::size_t tried = 0; tried < udp_port_used_.size(); ++tried) {
+        const std::uint32_t offset = next_udp_port_;
+        next_udp_port_ = (next_udp_port_ + 1) % static_cast<std::uint32_t>(udp_port_used_.size());
+        if (!udp_port_used_[offset]) {
+            udp_port_used_[offset] = true;
+            return static_cast<std::uint16_t>(config_.udp_port_first + offset);
+        }
+    }
+    return Error{ErrorCode::exhausted,
+                 fmt::format("all UDP ports {}-{} are in use; widen --stream-ports",
+                             config_.udp_port_first,
+                             config_.udp_port_last)};
+}
+
+Result<Endpoint> StreamTable::open(StreamId stream, const std::string& name) {
+    PENSTOCK_CHECK(!streams_.contains(stream));
+    if (streams_.size() + closing_.size() >= config_.streams_max) {
+        return Error{ErrorCode::exhausted,
+                     fmt::format("{} streams are open; raise --streams-max", config_.streams_max)};
+    }
+    const std::uint8_t owner = least(worker_streams_);
+    if (!workers_[owner].has_room()) {
+        return Error{ErrorCode::exhausted, "workers do not keep up with commands; try again"};
+    }
+    const auto udp_port = take_udp_port();
+    if (!udp_port) {
+        return udp_port.error();
+    }
+    const auto made =
+        memory_.make_stream({.id = stream,
+                             .udp_port = *udp_port,
+                             .owner = owner,
+                             .port_count = static_cast<std::uint8_t>(config_.ports.size()),
+                             .ring_packets = config_.ring_packets,
+                             .ring_bytes = config_.ring_bytes});
+    if (!made) {
+        udp_port_used_[*udp_port - config_.udp_port_first] = false;
+        return made.error();
+    }
+    Entry& entry = streams_[stream];
+    entry.stream = *made;
+    entry.name = name;
+    entry.home_port = least(port_streams_);
+    entry.endpoint = {config_.ports[entry.home_port].address, *udp_port};
+    entry.awaited.assign(workers_.size(), 0);
+    entry.awaited[owner] = workers_[owner].send(OpenStream{*made});
+    ++worker_streams_[owner];
+    ++port_streams_[entry.home_port];
+    return entry.endpoint;
+}
+
+void StreamTable::close(StreamId stream) {
+    const auto found = streams_.find(stream);
+    PENSTOCK_CHECK(found != streams_.end());
+    const Entry& entry = found->second;
+    Closing& closing = closing_.emplace_back(
+        Closing{stream, entry.stream, entry.endpoint.port, entry.home_port, false, {}});
+    closing.awaited.assign(workers_.size(), 0);
+    if (entry.phase != Phase::opening_at_owner) {
+        send_to_others(CloseStream{entry.stream}, entry.stream->owner, closing.awaited);
+    }
+    streams_.erase(found);
+    advance_closing(closing);
+}
+
+void StreamTable::send_to_others(const WorkerCommand& command,
+                                 std::uint8_t owner,
+                                 std::vector<std::uint64_t>& awaited) {
+    for (std::size_t worker = 0; worker < workers_.size(); ++worker) {
+        if (worker != owner) {
+            awaited[worker] = workers_[worker].send(command);
+        }
+    }
+}
+
+bool StreamTable::have_applied(const std::vector<std::uint64_t>& awaited) const {
+    for (std::size_t worker = 0; worker < workers_.size(); ++worker) {
+        if (!workers_[worker].has_applied(awaited[worker])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+StreamTable::Settled StreamTable::advance() {
+    Settled settled;
+    for (WorkerCommands& worker : workers_) {
+        worker.pump();
+    }
+    for (auto& [id, entry] : streams_) {
+        if (entry.phase == Phase::opening_at_owner && have_applied(entry.awaited)) {
+            send_to_others(OpenStream{entry.stream}, entry.stream->owner, entry.awaited);
+            entry.phase = Phase::opening_elsewhere;
+        }
+        if (entry.phase == Phase::opening_elsewhere && have_applied(entry.awaited)) {
+            entry.phase = Phase::open;
+            settled.opened.push_back({id, entry.endpoint});
+        }
+    }
+    for (auto closing = closing_.begin(); closing != closing_.end();) {
+        if (advance_closing(*closing)) {
+            settled.closed.push_back(closing->id);
+            closing = closing_.erase(closing);
+        } else {
+            ++closing;
+        }
+    }
+    for (std::size_t worker = 0; worker < workers_.size(); ++worker) {
+        memory_.reclaim(static_cast<std::uint8_t>(worker), workers_[worker].applied());
+    }
+    return settled;
+}
+
+/// Returns: whether it has been closed everywhere.
+bool StreamTable::advance_closing(Closing& closing) {
+    if (!have_applied(closing.awaited)) {
+        return false;
+    }
+    const std::uint8_t owner = closing.stream->owner;
+    if (!closing.at_owner) {
+        closing.at_owner = true;
+        const std::uint64_t command = workers_[owner].send(CloseStream{closing.stream});
+        closing.awaited[owner] = command;
+        return false;
+    }
+    closed_copy_bytes_ += closing.stream->counters.copy_bytes.read();
+    memory_.retire_stream(*closing.stream, closing.awaited[owner]);
+    udp_port_used_[closing.udp_port - config_.udp_port_first] = false;
+    --worker_streams_[owner];
+    --port_streams_[closing.home_port];
+    return true;
+}
+
+void StreamTable::set_publisher(StreamId stream, const Endpoint& address, FlowId flow) {
+    if (Entry* entry = entry_of(stream)) {
+        workers_[entry->stream->owner].send(SetPublisher{entry->stream, address, flow});
+    }
+}
+
+FlowTemplate StreamTable::headers_of(const FlowPlace& place) const {
+    return make_flow_template({.source_mac = config_.ports[place.port].mac,
+                               .next_hop_mac = place.next_hop,
+                               .source = place.local,
+                               .destination = place.address});
+}
+
+Result<void> StreamTable::add_flow(StreamId stream,
+                                   const FlowPlace& place,
+                                   std::uint32_t history_packets,
+                                   std::uint32_t history_ms) {
+    Entry* entry = entry_of(stream);
+    if (entry == nullptr) {
+        return Error{ErrorCode::not_found, "the stream is closed"};
+    }
+    WorkerCommands& owner = workers_[entry->stream->owner];
+    if (!owner.has_room()) {
+        return Error{ErrorCode::exhausted, "workers do not keep up with commands; try again"};
+    }
+    const auto grow = memory_.reserve_flow(*entry->stream, place.port, owner.next());
+    if (!grow) {
+        return grow.error();
+    }
+    std::uint64_t newest = owner.next() - 1;
+    if (*grow) {
+        newest = owner.send(**grow);
+    }
+    const auto record = memory_.make_flow();
+    if (!record) {
+        memory_.retire_flow(*entry->stream, place.port, nullptr, newest);
+        return record.error();
+    }
+    entry->flows.emplace(place.flow, Flow{*record, place.port});
+    owner.send(AddFlow{.stream = entry->stream,
+                       .flow = *record,
+                       .headers = headers_of(place),
+                       .port = place.port,
+                       .history_packets = history_packets,
+                       .history_ms = history_ms});
+    return {};
+}
+
+void StreamTable::move_flow(StreamId stream, const FlowPlace& place) {
+    Entry* entry = entry_of(stream);
+    if (entry == nullptr) {
+        return;
+    }
+    const auto flow = entry->flows.find(place.flow);
+    if (flow != entry->flows.end()) {
+        workers_[entry->stream->owner].send(
+            UpdateFlow{entry->stream, flow->second.record, headers_of(place)});
+    }
+}
+
+void StreamTable::remove_flow(StreamId stream, FlowId flow) {
+    Entry* entry = entry_of(stream);
+    if (entry == nullptr) {
+        return;
+    }
+    const auto found = entry->flows.find(flow);
+    if (found == entry->flows.end()) {
+        return;
+    }
+    const Flow removed = found->second;
+    entry->flows.erase(found);
+    const std::uint64_t command =
+        workers_[entry->stream->owner].send(RemoveFlow{entry->stream, removed.record});
+    memory_.retire_flow(*entry->stream, removed.port, removed.record, command);
+}
+
+StreamTable::Entry* StreamTable::entry_of(StreamId stream) {
+    const auto found = streams_.find(stream);
+    return found == streams_.end() ? nullptr : &found->second;
+}
+
+const StreamTable::Entry* StreamTable::entry_of(StreamId stream) const {
+    const auto found = streams_.find(stream);
+    return found == streams_.end() ? nullptr : &found->second;
+}
+
+std::vector<StreamTable::View> StreamTable::open_streams() const {
+    std::vector<View> views;
+    views.reserve(streams_.size());
+    for (const auto& [id, entry] : streams_) {
+        views.push_back({id, entry.name, entry.endpoint, entry.stream->counters});
+    }
+    return views;
+}
+
+std::optional<StreamTable::View> StreamTable::find(StreamId stream) const {
+    const Entry* entry = entry_of(stream);
+    if (entry == nullptr) {
+        return std::nullopt;
+    }
+    return View{stream, entry->name, entry->endpoint, entry->stream->counters};
+}
+
+const FlowCounters* StreamTable::counters_of(StreamId stream, FlowId flow) const {
+    const Entry* entry = entry_of(stream);
+    if (entry == nullptr) {
+        return nullptr;
+    }
+    const auto found = entry->flows.find(flow);
+    return found == entry->flows.end() ? nullptr : &found->second.record->counters;
+}
+
+std::uint64_t StreamTable::copy_bytes() const {
+    std::uint64_t bytes = closed_copy_bytes_;
+    for (const auto& [id, entry] : streams_) {
+        bytes += entry.stream->counters.copy_bytes.read();
+    }
+    return bytes;
+}
+
+std::uint8_t StreamTable::owner_of(StreamId stream) const {
+    const Entry* entry = entry_of(stream);
+    return entry == nullptr ? std::uint8_t{0} : entry->stream->owner;
+}
+
+}  // namespace penstock
