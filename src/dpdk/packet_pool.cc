@@ -6,8 +6,10 @@
 #include "dpdk/port.h"
 
 #include <fmt/format.h>
+#include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
 
 #include <algorithm>
@@ -32,6 +34,40 @@ constexpr std::uint32_t round_up(std::uint32_t value, std::uint32_t step) noexce
 std::uint16_t data_room_for(std::uint32_t frame_bytes) noexcept {
     return static_cast<std::uint16_t>(
         RTE_PKTMBUF_HEADROOM + round_up(frame_bytes, static_cast<std::uint32_t>(kCacheLineBytes)));
+}
+
+/// rte_pktmbuf_pool_create(), but without hugepages packets may cross pages: addresses are virtual
+/// then and contiguous all the same, and one packet a page would waste half of the memory.
+rte_mempool* make_pool(const std::string& name,
+                       std::uint32_t mbufs,
+                       std::uint32_t cache,
+                       std::uint16_t data_room,
+                       int socket) noexcept {
+    const unsigned flags = rte_eal_has_hugepages() != 0 ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG;
+    rte_mempool* pool = rte_mempool_create_empty(name.c_str(),
+                                                 mbufs,
+                                                 sizeof(rte_mbuf) + data_room,
+                                                 cache,
+                                                 sizeof(rte_pktmbuf_pool_private),
+                                                 socket,
+                                                 flags);
+    if (pool == nullptr) {
+        return nullptr;
+    }
+    rte_pktmbuf_pool_private data{};
+    data.mbuf_data_room_size = data_room;
+    if (rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), nullptr) != 0) {
+        rte_mempool_free(pool);
+        return nullptr;
+    }
+    rte_pktmbuf_pool_init(pool, &data);
+    if (const int objects = rte_mempool_populate_default(pool); objects < 0) {
+        rte_mempool_free(pool);
+        rte_errno = -objects;
+        return nullptr;
+    }
+    rte_mempool_obj_iter(pool, rte_pktmbuf_init, nullptr);
+    return pool;
 }
 
 }  // namespace
@@ -100,7 +136,7 @@ Result<PacketPool> PacketPool::create(const std::string& name,
     take_dpdk_error();
     // A cache larger than two thirds of the pool would be refused (rte_mempool.h).
     const std::uint32_t cache = std::min(kCacheMbufs, mbufs * 2 / 3);
-    rte_mempool* pool = rte_pktmbuf_pool_create(name.c_str(), mbufs, cache, 0, data_room, socket);
+    rte_mempool* pool = make_pool(name, mbufs, cache, data_room, socket);
     if (pool == nullptr) {
         return Error{ErrorCode::exhausted,
                      fmt::format("packet pool {} of {} x {} bytes: {}; give more --memory",
