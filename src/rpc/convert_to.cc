@@ -1,0 +1,231 @@
+#include "rpc/convert.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace penstock::control {
+namespace {
+
+std::string bytes_of(const IpAddress& address) {
+    const std::string all(address.bytes.begin(), address.bytes.end());
+    return address.is_v4() ? all.substr(12) : all;
+}
+
+template <std::size_t Size>
+std::string string_of(const std::array<std::uint8_t, Size>& bytes) {
+    return std::string(bytes.begin(), bytes.end());
+}
+
+v1::Measure to_proto(const Measure& measure) {
+    v1::Measure message;
+    message.set_supported(measure.has_value());
+    message.set_share(measure.value_or(0));
+    return message;
+}
+
+v1::Reject to_proto(const Reject& reject) {
+    v1::Reject message;
+    message.set_reason(reject.reason);
+    message.set_retry_after_ms(reject.retry_after_ms);
+    return message;
+}
+
+v1::DataServerWelcome to_proto(const DataServerWelcome& welcome) {
+    v1::DataServerWelcome message;
+    message.set_epoch(welcome.epoch);
+    message.set_load_interval_ms(welcome.load_interval_ms);
+    message.set_ticket_key_id(welcome.ticket_key_id);
+    message.set_ticket_key(string_of(welcome.ticket_key));
+    return message;
+}
+
+v1::StreamSet to_proto(const StreamSet& set) {
+    v1::StreamSet message;
+    message.set_epoch(set.epoch);
+    message.set_generation(set.generation);
+    message.set_base_generation(set.base_generation);
+    for (const DesiredStream& desired : set.open) {
+        v1::DesiredStream& open = *message.add_open();
+        open.set_stream_id(desired.stream.value);
+        open.set_name(desired.name);
+        open.set_publisher_id(desired.publisher.value);
+        open.set_max_bits_per_second(desired.max_bits_per_second);
+    }
+    for (const StreamId close : set.close) {
+        message.add_close(close.value);
+    }
+    return message;
+}
+
+v1::DesiredState to_proto(DesiredState state) {
+    switch (state) {
+        case DesiredState::wait:
+            return v1::DESIRED_STATE_WAIT;
+        case DesiredState::start:
+            return v1::DESIRED_STATE_START;
+        case DesiredState::stop:
+            return v1::DESIRED_STATE_STOP;
+        case DesiredState::unspecified:
+            break;
+    }
+    return v1::DESIRED_STATE_UNSPECIFIED;
+}
+
+v1::AssignmentState to_proto(AssignmentState state) {
+    switch (state) {
+        case AssignmentState::wait:
+            return v1::ASSIGNMENT_STATE_WAIT;
+        case AssignmentState::ready:
+            return v1::ASSIGNMENT_STATE_READY;
+        case AssignmentState::gone:
+            return v1::ASSIGNMENT_STATE_GONE;
+        case AssignmentState::unspecified:
+            break;
+    }
+    return v1::ASSIGNMENT_STATE_UNSPECIFIED;
+}
+
+/// Endpoint, ticket and session key: of a directed publisher and of a ready consumer.
+template <typename Message, typename Struct>
+void set_permission(Message& message, const Struct& source) {
+    if (source.endpoint.has_value()) {
+        *message.mutable_endpoint() = control::to_proto(*source.endpoint);
+    }
+    if (source.ticket.has_value()) {
+        message.set_ticket(string_of(*source.ticket));
+    }
+    if (source.session_key.has_value()) {
+        message.set_session_key(string_of(*source.session_key));
+    }
+}
+
+v1::PublisherDesired to_proto(const PublisherDesired& desired) {
+    v1::PublisherDesired message;
+    message.set_epoch(desired.epoch);
+    message.set_version(desired.version);
+    message.set_state(to_proto(desired.state));
+    message.set_data_server(desired.data_server);
+    set_permission(message, desired);
+    return message;
+}
+
+v1::Assignment to_proto(const Assignment& assignment) {
+    v1::Assignment message;
+    message.set_epoch(assignment.epoch);
+    message.set_version(assignment.version);
+    message.set_state(to_proto(assignment.state));
+    message.set_reason(assignment.reason);
+    message.set_data_server(assignment.data_server);
+    message.set_keepalive_ms(assignment.keepalive_ms);
+    set_permission(message, assignment);
+    return message;
+}
+
+}  // namespace
+
+v1::DataServerDown to_proto(const DataServerReply& reply) {
+    v1::DataServerDown message;
+    if (const auto* welcome = std::get_if<DataServerWelcome>(&reply)) {
+        *message.mutable_welcome() = to_proto(*welcome);
+    } else if (const auto* set = std::get_if<StreamSet>(&reply)) {
+        *message.mutable_streams() = to_proto(*set);
+    } else {
+        *message.mutable_reject() = to_proto(std::get<Reject>(reply));
+    }
+    return message;
+}
+
+v1::PublisherDown to_proto(const PublisherReply& reply) {
+    v1::PublisherDown message;
+    if (const auto* desired = std::get_if<PublisherDesired>(&reply)) {
+        *message.mutable_desired() = to_proto(*desired);
+    } else if (std::holds_alternative<Heartbeat>(reply)) {
+        message.mutable_heartbeat();
+    } else {
+        *message.mutable_reject() = to_proto(std::get<Reject>(reply));
+    }
+    return message;
+}
+
+v1::ConsumerDown to_proto(const ConsumerReply& reply) {
+    v1::ConsumerDown message;
+    if (const auto* assignment = std::get_if<Assignment>(&reply)) {
+        *message.mutable_assignment() = to_proto(*assignment);
+    } else if (std::holds_alternative<Heartbeat>(reply)) {
+        message.mutable_heartbeat();
+    } else {
+        *message.mutable_reject() = to_proto(std::get<Reject>(reply));
+    }
+    return message;
+}
+
+v1::Endpoint to_proto(const Endpoint& endpoint) {
+    v1::Endpoint message;
+    message.set_ip(bytes_of(endpoint.ip));
+    message.set_port(endpoint.port);
+    return message;
+}
+
+v1::Port to_proto(const Port& port) {
+    v1::Port message;
+    message.set_name(port.name);
+    message.set_driver(port.driver);
+    message.set_address(bytes_of(port.address));
+    message.set_link_bits_per_second(port.link_bits_per_second);
+    return message;
+}
+
+v1::StreamLoad to_proto(const StreamLoad& load) {
+    v1::StreamLoad message;
+    message.set_stream_id(load.stream.value);
+    message.set_packets_in(load.packets_in);
+    message.set_bytes_in(load.bytes_in);
+    message.set_copies(load.copies);
+    message.set_copy_bytes(load.copy_bytes);
+    message.set_dropped(load.dropped);
+    message.set_ring_packets(load.ring_packets);
+    message.set_ring_bytes(load.ring_bytes);
+    return message;
+}
+
+v1::LoadReport to_proto(const LoadReport& load) {
+    v1::LoadReport message;
+    message.set_sequence(load.sequence);
+    message.set_monotonic_ms(load.monotonic_ms);
+    for (const QueueLoad& queue : load.queues) {
+        v1::QueueLoad& added = *message.add_queues();
+        added.set_port(queue.port);
+        added.set_worker(queue.worker);
+        *added.mutable_busy() = to_proto(queue.busy);
+        *added.mutable_rx_fill() = to_proto(queue.rx_fill);
+        *added.mutable_tx_shortfall() = to_proto(queue.tx_shortfall);
+        *added.mutable_missed() = to_proto(queue.missed);
+        *added.mutable_egress() = to_proto(queue.egress);
+    }
+    *message.mutable_pool_use() = to_proto(load.pool_use);
+    message.set_utilisation(load.utilisation);
+    message.set_bottleneck(load.bottleneck);
+    message.set_packets_in(load.packets_in);
+    message.set_copies(load.copies);
+    message.set_copy_bytes(load.copy_bytes);
+    message.set_drops(load.drops);
+    for (const StreamLoad& stream : load.streams) {
+        *message.add_streams() = to_proto(stream);
+    }
+    return message;
+}
+
+v1::ConsumerFlow to_proto(const ConsumerFlow& flow) {
+    v1::ConsumerFlow message;
+    message.set_consumer_id(flow.consumer.value);
+    *message.mutable_address() = to_proto(flow.address);
+    message.set_copies(flow.copies);
+    message.set_copy_bytes(flow.copy_bytes);
+    message.set_lost(flow.lost);
+    message.set_history_left(flow.history_left);
+    return message;
+}
+
+}  // namespace penstock::control

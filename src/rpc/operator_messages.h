@@ -1,0 +1,107 @@
+#pragma once
+
+#include "rpc/messages.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// What operators are shown, as plain structs: the lower part of presence.proto.
+namespace penstock::control {
+
+struct ServerInfo {
+    std::string name;
+    std::uint64_t boot_id = 0;
+    std::string_view state;  // attached, stale, gone
+    std::uint64_t report_age_ms = 0;
+    std::optional<LoadReport> load;
+    double projected = 0;
+    bool recent = false;
+    std::uint64_t recent_left_ms = 0;
+    std::uint32_t streams = 0;
+    std::uint32_t consumers = 0;
+    std::uint64_t generation_sent = 0;
+    std::uint64_t generation_applied = 0;
+    std::vector<Port> ports;
+};
+
+struct StreamInfo {
+    std::string name;
+    StreamId stream;
+    std::string_view state;  // waiting, starting, transmitting, lingering, gone
+    std::string data_server;
+    std::optional<Endpoint> endpoint;
+    PeerId publisher;
+    std::optional<Endpoint> publisher_address;
+    std::uint32_t consumers = 0;
+    std::uint32_t requests = 0;
+    std::uint64_t version = 0;
+    std::uint64_t close_after_ms = 0;
+    StartPolicy start = StartPolicy::publish;
+    std::uint64_t max_bits_per_second = 0;
+    std::optional<StreamLoad> load;
+    std::uint64_t hand_outs = 0;
+};
+
+struct ConsumerInfo {
+    PeerId consumer;
+    std::string stream;
+    std::string_view state;  // waiting, joining, receiving
+    std::string data_server;
+    std::optional<ConsumerFlow> flow;
+    std::uint64_t requested_ms_ago = 0;
+};
+
+/// One data server as the choice saw it.
+struct Candidate {
+    std::string server;
+    double utilisation = 0;
+    std::string bottleneck;
+    std::uint64_t report_age_ms = 0;
+    double reserved = 0;
+    double projected = 0;
+    bool eligible = false;
+    std::string ineligible_reason;
+    bool recent = false;
+    std::uint64_t handed_out_ms_ago = 0;
+    bool chosen = false;
+};
+
+/// The whole decision behind the last hand-out of a stream.
+struct Explanation {
+    std::string stream;
+    std::string_view state;
+    bool decided = false;
+    std::uint64_t decided_ms_ago = 0;
+    std::string trigger;
+    std::string chosen;
+    std::string reason;
+    std::uint64_t recent_period_ms = 0;
+    std::vector<Candidate> candidates;
+};
+
+struct EventRecord {
+    std::uint64_t sequence = 0;
+    std::uint64_t unix_ms = 0;
+    std::string_view kind;
+    std::string stream;
+    std::string data_server;
+    PeerId publisher;
+    PeerId consumer;
+    std::string detail;
+};
+
+struct Status {
+    std::uint64_t epoch = 0;
+    std::uint64_t uptime_ms = 0;
+    std::uint64_t bytes_received = 0;
+    std::uint64_t bytes_sent = 0;
+    std::uint32_t servers = 0;
+    std::uint32_t publishers = 0;
+    std::uint32_t consumers = 0;
+    std::string version;
+};
+
+}  // namespace penstock::control
