@@ -1,0 +1,187 @@
+#include "presence/assign_publisher.h"
+#include "presence/find_stream.h"
+#include "presence/open_stream.h"
+#include "presence/stop_stream.h"
+#include "presence/turn.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace penstock::presence {
+namespace {
+
+using control::DesiredState;
+
+bool wants_data_server(const Stream& stream) {
+    return stream.publisher_session && (stream.start_requested || is_watched(stream));
+}
+
+/// On no data server: WAIT, or the way to START.
+void leave_idle(Turn& turn, Stream& stream) {
+    if (is_settling(turn.state, turn.now)) {
+        if (stream.publisher_session) {
+            turn.state.unplaced.insert(stream.id);
+        }
+        return;
+    }
+    if (stream.publisher_session && stream.desired == DesiredState::unspecified) {
+        direct_publisher(turn, stream, DesiredState::wait);
+    }
+    if (!wants_data_server(stream)) {
+        turn.state.unplaced.erase(stream.id);
+    } else {
+        assign_publisher(turn, stream);
+    }
+}
+
+/// Its data server is lost: to another one, or back to WAIT.
+void leave_displaced(Turn& turn, Stream& stream) {
+    const bool may_move = stream.publisher_session && is_watched(stream);
+    if (may_move && assign_publisher(turn, stream)) {
+        return;
+    }
+    if (!is_watched(stream) || turn.now >= *stream.displaced_since + kDisplacedPatience) {
+        stop_stream(turn, stream);
+    }
+}
+
+/// When a publisher that was directed and has not been accepted needs a fresh ticket.
+MonotonicTime renewal_due(const State& state, const Stream& stream) {
+    if (stream.step != StreamStep::started || stream.transmitting || !stream.acknowledged ||
+        !stream.publisher_session || stream.desired != DesiredState::start) {
+        return kNever;
+    }
+    const auto half = state.settings.ticket_lifetime / 2;
+    return stream.ticket_at + (stream.trouble.empty()
+                                   ? half
+                                   : std::min<std::chrono::nanoseconds>(half, kTroubleRenewal));
+}
+
+MonotonicTime resend_due(const Stream& stream) {
+    const bool is_due = stream.publisher_session && !stream.acknowledged &&
+                        stream.desired != DesiredState::unspecified;
+    return is_due ? stream.desired_sent_at + kResendInterval : kNever;
+}
+
+bool may_close(Turn& turn, const Stream& stream) {
+    const DataServer* server = find_server(turn.state, stream.server);
+    return server == nullptr || !server->session || !is_held(*server, stream.id);
+}
+
+bool is_empty(const Stream& stream) {
+    return !stream.publisher && stream.requests.empty() && stream.step == StreamStep::idle;
+}
+
+MonotonicTime due_of(const State& state, const Stream& stream, MonotonicTime now) {
+    MonotonicTime due =
+        std::min({resend_due(stream), linger_end(stream), renewal_due(state, stream)});
+    if (!stream.publisher_session) {
+        due = std::min(due, stream.claim_by);
+    }
+    if (stream.step == StreamStep::displaced) {
+        due = std::min(due, *stream.displaced_since + kDisplacedPatience);
+    }
+    if (stream.step == StreamStep::idle && stream.publisher_session && is_settling(state, now)) {
+        due = std::min(due, state.started_at + kSettlePeriod);
+    }
+    if (!stream.refusals.empty() && state.unplaced.contains(stream.id)) {
+        due = std::min(due, stream.refusals_end);
+    }
+    if (stream.empty_since.has_value()) {
+        due = std::min(due, *stream.empty_since + kGoneStreamKept);
+    }
+    return due;
+}
+
+}  // namespace
+
+void advance(Turn& turn, Stream& stream) {
+    const StreamId id = stream.id;
+    if (!stream.publisher_session && turn.now >= stream.claim_by) {
+        forget_publisher(turn, stream);
+    }
+    if (turn.now >= stream.refusals_end) {
+        stream.refusals.clear();
+        stream.refusals_end = kNever;
+    }
+    if (stream.step == StreamStep::displaced) {
+        leave_displaced(turn, stream);
+    }
+    if (stream.step == StreamStep::started) {
+        linger(turn, stream);
+    }
+    if (stream.step == StreamStep::closing && may_close(turn, stream)) {
+        finish_close(turn, stream);
+    }
+    if (stream.step == StreamStep::idle) {
+        leave_idle(turn, stream);
+    } else if (stream.step != StreamStep::displaced) {
+        turn.state.unplaced.erase(id);
+    }
+    if (turn.now >= renewal_due(turn.state, stream)) {
+        direct_publisher(turn, stream, DesiredState::start);
+    } else if (turn.now >= resend_due(stream)) {
+        send_desired(turn, stream);
+    }
+    tell_consumers(turn, stream);
+    if (!is_empty(stream)) {
+        stream.empty_since.reset();
+    } else if (!stream.empty_since.has_value()) {
+        stream.empty_since = turn.now;
+    } else if (turn.now >= *stream.empty_since + kGoneStreamKept) {
+        turn.state.stream_timers.clear(id);
+        turn.state.unplaced.erase(id);
+        turn.state.streams.erase(id);
+        return;
+    }
+    turn.state.stream_timers.set(id, due_of(turn.state, stream, turn.now));
+}
+
+Stream* find_or_make_stream(Turn& turn, const std::string& name) {
+    const StreamId id = stream_id_of(name);
+    if (Stream* known = find(turn.state, id)) {
+        return known;
+    }
+    if (turn.state.streams.size() >= turn.state.settings.streams_max) {
+        return nullptr;
+    }
+    Stream& stream = turn.state.streams[id];
+    stream.id = id;
+    stream.name = name;
+    stream.close_after = turn.state.settings.close_after;
+    stream.outlook.reason = "no publisher offers the stream";
+    return &stream;
+}
+
+bool is_watched(const Stream& stream) noexcept {
+    return !stream.requests.empty() || !stream.flows.empty() || !stream.flows_before.empty();
+}
+
+bool is_settling(const State& state, MonotonicTime now) noexcept {
+    return now < state.started_at + kSettlePeriod &&
+           (state.servers.empty() || state.former_presence);
+}
+
+std::string_view phase_of(const Stream& stream) noexcept {
+    if (!stream.publisher) {
+        return "gone";
+    }
+    switch (stream.step) {
+        case StreamStep::idle:
+            return "waiting";
+        case StreamStep::opening:
+        case StreamStep::displaced:
+            return "starting";
+        case StreamStep::started:
+            if (!stream.transmitting) {
+                return "starting";
+            }
+            return stream.unwatched_since.has_value() ? "lingering" : "transmitting";
+        case StreamStep::stopping:
+        case StreamStep::closing:
+            return "lingering";
+    }
+    return "gone";
+}
+
+}  // namespace penstock::presence

@@ -1,0 +1,314 @@
+#include "presence/attach.h"
+
+#include "presence/find_stream.h"
+#include "presence/open_stream.h"
+#include "presence/sessions.h"
+#include "presence/stop_stream.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace penstock::presence {
+namespace {
+
+LoggedEvent about_server(const DataServer& server, EventKind kind, std::string detail) {
+    LoggedEvent event;
+    event.kind = kind;
+    event.data_server = server.name;
+    event.detail = std::move(detail);
+    return event;
+}
+
+std::vector<StreamId> streams_at(const State& state, const std::string& server) {
+    std::vector<StreamId> found;
+    for (const auto& [id, stream] : state.streams) {
+        if (stream.server == server) {
+            found.push_back(id);
+        }
+    }
+    return found;
+}
+
+/// Streams that wait for a data server look again.
+void retry_unplaced(Turn& turn) {
+    const std::vector<StreamId> waiting(turn.state.unplaced.begin(), turn.state.unplaced.end());
+    for (const StreamId id : waiting) {
+        if (Stream* stream = find(turn.state, id)) {
+            advance(turn, *stream);
+        }
+    }
+}
+
+/// "" or why this hello cannot be welcomed.
+std::string objection(const State& state,
+                      const DataServer* known,
+                      const control::DataServerHello& hello) {
+    if (known != nullptr && known->session && known->hello.boot_id != hello.boot_id) {
+        return fmt::format("another data server with the name {} is attached; give each its own",
+                           hello.name);
+    }
+    const auto is_gone = [](const auto& entry) { return !entry.second.session; };
+    if (known == nullptr && state.servers.size() >= state.settings.data_servers_max &&
+        std::ranges::none_of(state.servers, is_gone)) {
+        return fmt::format("{} data servers are attached already", state.settings.data_servers_max);
+    }
+    return "";
+}
+
+DataServer& server_for(State& state, const control::DataServerHello& hello) {
+    if (DataServer* known = find_server(state, hello.name)) {
+        return *known;
+    }
+    if (state.servers.size() >= state.settings.data_servers_max) {
+        const auto gone = std::ranges::find_if(
+            state.servers, [](const auto& entry) { return !entry.second.session; });
+        state.servers.erase(gone);
+    }
+    DataServer& server = state.servers[hello.name];
+    server.name = hello.name;
+    return server;
+}
+
+/// No command of ours may carry an epoch that another presence has used at this data server.
+void outrun_epoch(State& state, const DataServer* known, const control::DataServerHello& hello) {
+    const bool obeyed_us = known != nullptr && known->hello.boot_id == hello.boot_id;
+    if (!obeyed_us && hello.epoch_seen != 0) {
+        state.former_presence = true;
+    }
+    if (hello.epoch_seen > state.epoch || (!obeyed_us && hello.epoch_seen == state.epoch)) {
+        state.epoch = hello.epoch_seen + 1;
+    }
+}
+
+/// The stream goes on where the data server has it.
+void continue_stream(Turn& turn,
+                     DataServer& server,
+                     Stream& stream,
+                     const control::StreamReport& report) {
+    const bool was_told = stream.step == StreamStep::displaced &&
+                          stream.endpoint == report.endpoint && stream.lost_server == server.name;
+    if (!stream.publisher) {
+        stream.publisher = report.publisher;
+        stream.claim_by = turn.now + kClaimPeriod;
+    }
+    stream.server = server.name;
+    stream.step = StreamStep::started;
+    stream.endpoint = report.endpoint;
+    stream.displaced_since.reset();
+    stream.unwatched_since.reset();
+    stream.transmitting = stream.publisher && report.publisher == stream.publisher;
+    open_at(turn, server, stream);
+    turn.log(about(stream, EventKind::adopted, "open at " + to_string(report.endpoint)));
+    if (stream.publisher_session && !(was_told && stream.transmitting)) {
+        direct_publisher(turn, stream, control::DesiredState::start);
+    }
+}
+
+/// What follows from the data server having this stream open. Whatever is not continued or known
+/// to be here is closed by the full set that answers the reports.
+void compare_reported(Turn& turn, DataServer& server, const control::StreamReport& report) {
+    Stream* stream = find_or_make_stream(turn, report.name);
+    if (stream == nullptr) {
+        return;
+    }
+    if (stream->server == server.name) {
+        if (stream->step == StreamStep::opening ||
+            (stream->step == StreamStep::started && stream->endpoint != report.endpoint)) {
+            start_stream(turn, *stream, report.endpoint);
+        }
+    } else if (stream->server.empty() &&
+               (!stream->publisher || !report.publisher || stream->publisher == report.publisher)) {
+        continue_stream(turn, server, *stream, report);
+    }
+    if (stream->server == server.name) {
+        take_flows(turn, *stream, report);
+        stream->publisher_address = report.publisher_address;
+    }
+}
+
+/// The data server came back without a stream that was open there: it has to be opened again.
+void reopen_unreported(Turn& turn, DataServer& server, StreamId id) {
+    Stream& stream = *find(turn.state, id);
+    if (!server.reported.contains(id) && stream.step == StreamStep::started) {
+        stream.step = StreamStep::opening;
+        stream.displaced_since = turn.now;
+        stream.transmitting = false;
+    }
+}
+
+}  // namespace
+
+void attach(Turn& turn, SessionId session, const control::DataServerHello& hello) {
+    if (hello.protocol != control::kProtocol) {
+        reject(turn, session, protocol_objection(hello.protocol));
+        return;
+    }
+    const DataServer* known = find_server(turn.state, hello.name);
+    if (std::string why = objection(turn.state, known, hello); !why.empty()) {
+        reject(turn, session, std::move(why), kRetryAfterMs);
+        return;
+    }
+    outrun_epoch(turn.state, known, hello);
+    DataServer& server = server_for(turn.state, hello);
+    if (server.session) {
+        const SessionId old = std::exchange(server.session, SessionId{});
+        drop_session(turn, old);
+    }
+    server.session = session;
+    server.hello = hello;
+    server.ticket_key =
+        derive_ticket_key(turn.state.master_key, hello.name, hello.boot_id, kTicketKeyId);
+    server.clock_ms = hello.monotonic_ms;
+    server.clock_at = turn.now;
+    server.load.reset();
+    server.load_refused = false;
+    server.reservations.clear();
+    server.reported.clear();
+    server.reports_done = false;
+    server.in_flight = false;
+    server.sent.clear();
+    server.applied.clear();
+    server.generation_sent = std::max(server.generation_sent, hello.applied_generation);
+    server.generation_applied = hello.applied_generation;
+    Session& entry = turn.state.sessions.at(session);
+    entry.greeted = true;
+    entry.server = hello.name;
+    control::DataServerWelcome welcome;
+    welcome.epoch = turn.state.epoch;
+    welcome.load_interval_ms = static_cast<std::uint32_t>(kLoadInterval.count());
+    welcome.ticket_key_id = kTicketKeyId;
+    welcome.ticket_key = server.ticket_key.bytes;
+    turn.act(ToDataServer{session, welcome});
+    arm_session(turn, session);
+}
+
+void take_load(Turn& turn, DataServer& server, const control::LoadReport& load) {
+    server.clock_ms = load.monotonic_ms;
+    server.clock_at = turn.now;
+    if (!std::isfinite(load.utilisation) || load.utilisation < 0) {
+        if (!server.load_refused) {
+            server.load_refused = true;
+            turn.log(about_server(
+                server, EventKind::load_refused, fmt::format("utilisation {}", load.utilisation)));
+        }
+        return;
+    }
+    server.load_refused = false;
+    server.load = load;
+    server.load->utilisation = std::min(load.utilisation, 1.0);
+    server.load_at = turn.now;
+    server.reservations.clear();
+    for (const control::StreamLoad& stream_load : load.streams) {
+        if (Stream* stream = find(turn.state, stream_load.stream);
+            stream != nullptr && stream->server == server.name) {
+            stream->load = stream_load;
+        }
+    }
+    retry_unplaced(turn);
+}
+
+void take_stream_report(Turn& turn, DataServer& server, const control::StreamReport& report) {
+    if (stream_id_of(report.name) != report.stream) {
+        reject(turn, server.session, "the id of the reported stream is not that of its name");
+        return;
+    }
+    if (!server.reports_done) {
+        control::StreamReport& kept = server.reported[report.stream];
+        if (server.reported.size() > server.hello.streams_max) {
+            reject(turn, server.session, "more streams are reported than streams_max of the hello");
+        } else if (!report.continued) {
+            kept = report;
+        } else if (kept.consumers.size() + report.consumers.size() <= server.hello.consumers_max) {
+            kept.consumers.insert(
+                kept.consumers.end(), report.consumers.begin(), report.consumers.end());
+        }
+        return;
+    }
+    Stream* stream = find(turn.state, report.stream);
+    // A report may cross the set that closed or moved the stream.
+    if (stream == nullptr || stream->server != server.name || stream->endpoint != report.endpoint) {
+        return;
+    }
+    take_flows(turn, *stream, report);
+    stream->publisher_address = report.publisher_address;
+    if (stream->step == StreamStep::started && stream->publisher) {
+        const bool is_accepted = report.publisher == stream->publisher;
+        if (is_accepted && !stream->transmitting) {
+            turn.log(about(*stream, EventKind::transmitting));
+        }
+        stream->transmitting = is_accepted;
+    }
+    advance(turn, *stream);
+}
+
+void finish_reports(Turn& turn, DataServer& server) {
+    if (server.reports_done) {
+        return;
+    }
+    for (const auto& [id, report] : server.reported) {
+        server.applied.insert(id);
+        compare_reported(turn, server, report);
+    }
+    const std::vector<StreamId> here = streams_at(turn.state, server.name);
+    for (const StreamId id : here) {
+        reopen_unreported(turn, server, id);
+    }
+    turn.log(about_server(
+        server,
+        EventKind::server_attached,
+        fmt::format("boot {:016x}, {} streams open", server.hello.boot_id, server.applied.size())));
+    server.reported.clear();
+    server.reports_done = true;
+    server.full_wanted = true;
+    send_set(turn, server);
+    for (const StreamId id : here) {
+        if (Stream* stream = find(turn.state, id)) {
+            advance(turn, *stream);
+        }
+    }
+    retry_unplaced(turn);
+}
+
+void detach(Turn& turn, DataServer& server, std::string_view reason) {
+    server.session = SessionId{};
+    server.reports_done = false;
+    server.in_flight = false;
+    server.desired.clear();
+    server.sent.clear();
+    server.applied.clear();
+    server.reported.clear();
+    server.reservations.clear();
+    turn.log(about_server(server, EventKind::server_gone, std::string(reason)));
+    for (const StreamId id : streams_at(turn.state, server.name)) {
+        Stream& stream = *find(turn.state, id);
+        stream.flows.clear();
+        stream.flows_before.clear();
+        stream.transmitting = false;
+        stream.unwatched_since.reset();
+        if (stream.step == StreamStep::closing || !stream.publisher) {
+            finish_close(turn, stream);
+        } else if (stream.step == StreamStep::started || stream.displaced_since.has_value()) {
+            stream.step = StreamStep::displaced;
+            stream.displaced_since = stream.displaced_since.value_or(turn.now);
+            stream.lost_server = std::exchange(stream.server, "");
+            stream.trigger = "loss of data server " + server.name;
+        } else if (stream.step == StreamStep::opening) {
+            stream.step = StreamStep::idle;
+            stream.server.clear();
+        } else {
+            stream.server.clear();  // stopping: nothing is left to be closed
+        }
+        advance(turn, stream);
+    }
+}
+
+std::uint64_t clock_of(const DataServer& server, MonotonicTime now) noexcept {
+    const auto passed =
+        std::chrono::duration_cast<std::chrono::milliseconds>(now - server.clock_at);
+    return server.clock_ms + static_cast<std::uint64_t>(passed.count());
+}
+
+}  // namespace penstock::presence

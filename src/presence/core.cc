@@ -1,0 +1,129 @@
+#include "presence/core.h"
+
+#include "base/check.h"
+#include "presence/assign_publisher.h"
+#include "presence/attach.h"
+#include "presence/find_stream.h"
+#include "presence/open_stream.h"
+#include "presence/sessions.h"
+#include "presence/stop_stream.h"
+#include "presence/turn.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace penstock::presence {
+namespace {
+
+template <typename... Handlers>
+struct Overloaded : Handlers... {
+    using Handlers::operator()...;
+};
+
+/// The session of a message, if it is open and of the right kind. `is_hello`: the message is the
+/// one that must come first, and only first.
+Session* speaker(Turn& turn, SessionId id, SessionKind kind, bool is_hello) {
+    const auto found = turn.state.sessions.find(id);
+    if (found == turn.state.sessions.end()) {
+        return nullptr;
+    }
+    Session& session = found->second;
+    PENSTOCK_CHECK(session.kind == kind);
+    if (session.greeted == is_hello) {
+        reject(turn,
+               id,
+               is_hello ? "a second hello in one session; open another"
+                        : "the first message must say who is calling");
+        return nullptr;
+    }
+    hear(turn, id, session);
+    return &session;
+}
+
+void take(Turn& turn, const FromDataServer& event) {
+    const auto* hello = std::get_if<control::DataServerHello>(&event.message);
+    const Session* session =
+        speaker(turn, event.session, SessionKind::data_server, hello != nullptr);
+    if (session == nullptr) {
+        return;
+    }
+    if (hello != nullptr) {
+        attach(turn, event.session, *hello);
+        return;
+    }
+    DataServer& server = *find_server(turn.state, session->server);
+    std::visit(
+        Overloaded{
+            [](const control::DataServerHello&) {},
+            [&](const control::LoadReport& load) { take_load(turn, server, load); },
+            [&](const control::Applied& applied) { take_applied(turn, server, applied); },
+            [&](const control::StreamReport& report) { take_stream_report(turn, server, report); },
+            [&](const control::ReportsDone&) { finish_reports(turn, server); }},
+        event.message);
+}
+
+void take(Turn& turn, const FromPublisher& event) {
+    const auto* hello = std::get_if<control::PublisherHello>(&event.message);
+    const Session* session = speaker(turn, event.session, SessionKind::publisher, hello != nullptr);
+    if (session == nullptr) {
+        return;
+    }
+    if (hello != nullptr) {
+        request_publish(turn, event.session, *hello);
+    } else if (const auto* report = std::get_if<control::PublisherReport>(&event.message)) {
+        take_publisher_report(turn, *find(turn.state, session->stream), *report);
+    }
+}
+
+void take(Turn& turn, const FromConsumer& event) {
+    const auto* request = std::get_if<control::ConsumerRequest>(&event.message);
+    if (speaker(turn, event.session, SessionKind::consumer, request != nullptr) == nullptr) {
+        return;
+    }
+    if (request != nullptr) {
+        request_stream(turn, event.session, *request);
+    } else if (const auto* renew = std::get_if<control::ConsumerRenew>(&event.message)) {
+        renew_ticket(turn, turn.state.consumers.at(event.session), *renew);
+    }
+}
+
+void take(Turn& turn, const SessionOpened& event) { open_session(turn, event.session, event.kind); }
+
+void take(Turn& turn, const SessionClosed& event) { session_closed(turn, event.session); }
+
+void take(Turn& turn, const Malformed& event) { reject(turn, event.session, event.reason); }
+
+/// Everything that is due. What becomes due meanwhile waits for the next Tick, so that a timer set
+/// to the past cannot hold the core.
+void take(Turn& turn, const Tick&) {
+    std::vector<SessionId> sessions;
+    while (const auto due = turn.state.session_timers.take_due(turn.now)) {
+        sessions.push_back(*due);
+    }
+    for (const SessionId session : sessions) {
+        attend_session(turn, session);
+    }
+    std::vector<StreamId> streams;
+    while (const auto due = turn.state.stream_timers.take_due(turn.now)) {
+        streams.push_back(*due);
+    }
+    for (const StreamId id : streams) {
+        if (Stream* stream = find(turn.state, id)) {
+            advance(turn, *stream);
+        }
+    }
+}
+
+}  // namespace
+
+std::vector<Action> step(State& state, const Event& event, MonotonicTime now) {
+    Turn turn{state, now, {}};
+    std::visit([&](const auto& what) { take(turn, what); }, event);
+    return std::move(turn.actions);
+}
+
+MonotonicTime next_deadline(const State& state) {
+    return std::min(state.session_timers.next(), state.stream_timers.next());
+}
+
+}  // namespace penstock::presence

@@ -1,0 +1,291 @@
+#include "presence/find_stream.h"
+
+#include "presence/open_stream.h"
+#include "presence/sessions.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace penstock::presence {
+namespace {
+
+using control::AssignmentState;
+
+LoggedEvent about_consumer(const Stream& stream,
+                           EventKind kind,
+                           PeerId consumer,
+                           std::string detail = "") {
+    LoggedEvent event = about(stream, kind, std::move(detail));
+    event.publisher = PeerId{};
+    event.consumer = consumer;
+    return event;
+}
+
+Outlook outlook_of(const Turn& turn, const Stream& stream) {
+    Outlook outlook;
+    if (!stream.publisher) {
+        outlook.reason = "no publisher offers the stream";
+        return outlook;
+    }
+    switch (stream.step) {
+        case StreamStep::started:
+            outlook.state = AssignmentState::ready;
+            outlook.server = stream.server;
+            outlook.endpoint = stream.endpoint;
+            return outlook;
+        case StreamStep::stopping:
+        case StreamStep::closing:
+            outlook.reason = "the stream is being stopped before it starts again";
+            return outlook;
+        case StreamStep::opening:
+        case StreamStep::displaced:
+            if (stream.displaced_since.has_value() &&
+                stream.outlook.state == AssignmentState::ready) {
+                return stream.outlook;  // the copies may still flow
+            }
+            [[fallthrough]];
+        case StreamStep::idle:
+            outlook.reason = turn.state.unplaced.contains(stream.id)
+                                 ? "no data server can take the stream now"
+                                 : "the stream is starting";
+            return outlook;
+    }
+    return outlook;
+}
+
+/// The time a waiting consumer gives the stream: its own, but not less than a publisher that is
+/// there needs to start, or a presence that has just started needs to learn what there is.
+MonotonicTime wait_end(const Turn& turn, const Stream& stream, const Consumer& consumer) {
+    const auto patience = stream.publisher
+                              ? std::max<std::chrono::nanoseconds>(consumer.wait, kStartPatience)
+                              : consumer.wait;
+    const MonotonicTime end = later(consumer.waiting_since, patience);
+    return is_settling(turn.state, turn.now) ? std::max(end, turn.state.started_at + kSettlePeriod)
+                                             : end;
+}
+
+void send_assignment(Turn& turn, const Stream& stream, Consumer& consumer) {
+    control::Assignment assignment;
+    consumer.version = ++turn.state.version;
+    assignment.epoch = turn.state.epoch;
+    assignment.version = consumer.version;
+    assignment.state = consumer.told.state;
+    assignment.reason = consumer.told.reason;
+    if (consumer.told.state == AssignmentState::ready) {
+        const DataServer* server = find_server(turn.state, consumer.told.server);
+        if (server == nullptr) {
+            return;
+        }
+        const Permission permission =
+            issue_ticket(turn.state, *server, stream, consumer.id, TicketRole::consume, turn.now);
+        assignment.data_server = consumer.told.server;
+        assignment.endpoint = consumer.told.endpoint;
+        assignment.ticket = permission.ticket;
+        assignment.session_key = permission.session_key;
+        assignment.keepalive_ms =
+            static_cast<std::uint32_t>(std::chrono::milliseconds(kKeepalive).count());
+    }
+    turn.act(ToConsumer{consumer.session, std::move(assignment)});
+}
+
+void send_gone(Turn& turn, SessionId session, std::string reason) {
+    control::Assignment gone;
+    gone.epoch = turn.state.epoch;
+    gone.version = ++turn.state.version;
+    gone.state = AssignmentState::gone;
+    gone.reason = std::move(reason);
+    turn.act(ToConsumer{session, std::move(gone)});
+}
+
+/// Takes the consumer out of everything; its session is the caller's.
+void remove(Turn& turn, Stream& stream, SessionId session) {
+    stream.requests.erase(session);
+    turn.state.consumers.erase(session);
+}
+
+void time_out(Turn& turn, Stream& stream, const Consumer& consumer) {
+    const SessionId session = consumer.session;
+    turn.log(
+        about_consumer(stream, EventKind::consumer_timed_out, consumer.id, consumer.told.reason));
+    send_gone(turn, session, fmt::format("{}: {}", stream.name, consumer.told.reason));
+    remove(turn, stream, session);
+    drop_session(turn, session);
+}
+
+/// Gives the consumer the stream's outlook. May remove it, if that is to wait and its time is over.
+void tell(Turn& turn, Stream& stream, Consumer& consumer) {
+    const bool was_waiting = consumer.wait_until != kNever;
+    consumer.told = stream.outlook;
+    if (consumer.told.state == AssignmentState::ready) {
+        consumer.wait_until = kNever;
+        turn.log(about_consumer(stream,
+                                EventKind::consumer_ready,
+                                consumer.id,
+                                "join at " + to_string(stream.outlook.endpoint)));
+    } else {
+        if (!was_waiting) {
+            consumer.waiting_since = turn.now;
+        }
+        consumer.wait_until = wait_end(turn, stream, consumer);
+        if (turn.now >= consumer.wait_until) {
+            time_out(turn, stream, consumer);
+            return;
+        }
+    }
+    send_assignment(turn, stream, consumer);
+    arm_session(turn, consumer.session);
+}
+
+/// "" or why the request cannot be taken.
+std::string objection(const State& state, const Stream* stream) {
+    if (stream == nullptr) {
+        return fmt::format("there are {} streams already", state.settings.streams_max);
+    }
+    if (state.consumers.size() >= state.settings.consumers_max) {
+        return fmt::format("there are {} consumers already", state.settings.consumers_max);
+    }
+    return "";
+}
+
+/// One session of a consumer for a stream: the newest.
+void replace_older(Turn& turn, Stream& stream, PeerId id) {
+    const std::set<SessionId> requests = stream.requests;
+    for (const SessionId session : requests) {
+        if (turn.state.consumers.at(session).id == id) {
+            remove(turn, stream, session);
+            drop_session(turn, session);
+        }
+    }
+}
+
+Consumer& enter(Turn& turn,
+                Stream& stream,
+                SessionId session,
+                const control::ConsumerRequest& request) {
+    constexpr std::uint64_t kForEverMs = std::chrono::milliseconds(kWaitMax).count();
+    Session& entry = turn.state.sessions.at(session);
+    entry.greeted = true;
+    entry.stream = stream.id;
+    Consumer& consumer = turn.state.consumers[session];
+    consumer.session = session;
+    consumer.id = request.consumer;
+    consumer.stream = stream.id;
+    consumer.wait = request.wait_ms >= kForEverMs
+                        ? std::chrono::nanoseconds::max()
+                        : std::chrono::nanoseconds(std::chrono::milliseconds(request.wait_ms));
+    consumer.requested_at = turn.now;
+    consumer.waiting_since = turn.now;
+    stream.requests.insert(session);
+    turn.log(about_consumer(stream, EventKind::consumer_requested, request.consumer));
+    return consumer;
+}
+
+void say_changes(Turn& turn, const Stream& stream) {
+    for (const auto& [id, flow] : stream.flows) {
+        if (!stream.flows_before.contains(id)) {
+            turn.log(about_consumer(
+                stream, EventKind::consumer_joined, id, "from " + to_string(flow.address)));
+        }
+    }
+    for (const auto& [id, flow] : stream.flows_before) {
+        if (!stream.flows.contains(id)) {
+            turn.log(about_consumer(stream, EventKind::consumer_left, id));
+        }
+    }
+}
+
+}  // namespace
+
+void request_stream(Turn& turn, SessionId session, const control::ConsumerRequest& request) {
+    if (request.protocol != control::kProtocol) {
+        reject(turn, session, protocol_objection(request.protocol));
+        return;
+    }
+    const bool is_known = turn.state.streams.contains(stream_id_of(request.stream));
+    if (!is_known && request.wait_ms == 0 && !is_settling(turn.state, turn.now)) {
+        send_gone(turn, session, request.stream + ": no publisher offers the stream");
+        drop_session(turn, session);
+        return;
+    }
+    Stream* stream = find_or_make_stream(turn, request.stream);
+    if (std::string why = objection(turn.state, stream); !why.empty()) {
+        reject(turn, session, std::move(why), kRetryAfterMs);
+        return;
+    }
+    replace_older(turn, *stream, request.consumer);
+    enter(turn, *stream, session, request);
+    if (stream->step == StreamStep::idle) {
+        stream->trigger = "consumer request";
+    }
+    advance(turn, *stream);
+    // Unless the stream has just got another outlook, this one was not told yet.
+    if (const auto consumer = turn.state.consumers.find(session);
+        consumer != turn.state.consumers.end() && consumer->second.version == 0) {
+        tell(turn, *stream, consumer->second);
+    }
+}
+
+void renew_ticket(Turn& turn, Consumer& consumer, const control::ConsumerRenew& renew) {
+    if (renew.version == consumer.version) {
+        send_assignment(turn, *find(turn.state, consumer.stream), consumer);
+    }
+}
+
+void tell_consumers(Turn& turn, Stream& stream) {
+    Outlook outlook = outlook_of(turn, stream);
+    if (outlook == stream.outlook) {
+        return;
+    }
+    stream.outlook = std::move(outlook);
+    const std::set<SessionId> requests = stream.requests;
+    for (const SessionId session : requests) {
+        tell(turn, stream, turn.state.consumers.at(session));
+    }
+}
+
+void end_overdue_wait(Turn& turn, Consumer& consumer) {
+    if (turn.now >= consumer.wait_until) {
+        Stream& stream = *find(turn.state, consumer.stream);
+        time_out(turn, stream, consumer);
+        advance(turn, stream);
+    }
+}
+
+void leave(Turn& turn, Consumer& consumer) {
+    Stream& stream = *find(turn.state, consumer.stream);
+    if (!consumer.has_joined) {
+        turn.log(about_consumer(
+            stream, EventKind::consumer_left, consumer.id, "its session ended without a flow"));
+    }
+    remove(turn, stream, consumer.session);
+    advance(turn, stream);
+}
+
+void take_flows(Turn& turn, Stream& stream, const control::StreamReport& report) {
+    if (!report.continued) {
+        if (stream.is_report_open) {
+            say_changes(turn, stream);
+        }
+        stream.flows_before = std::move(stream.flows);
+        stream.flows.clear();
+    }
+    for (const control::ConsumerFlow& flow : report.consumers) {
+        if (stream.flows.size() < turn.state.settings.consumers_max) {
+            stream.flows.insert_or_assign(flow.consumer, flow);
+        }
+    }
+    for (const SessionId session : stream.requests) {
+        Consumer& consumer = turn.state.consumers.at(session);
+        consumer.has_joined = consumer.has_joined || stream.flows.contains(consumer.id);
+    }
+    // A full message may be continued by another, or may not: the next one tells.
+    stream.is_report_open = report.consumers.size() >= control::kFlowsMax;
+    if (!stream.is_report_open) {
+        say_changes(turn, stream);
+        stream.flows_before.clear();
+    }
+}
+
+}  // namespace penstock::presence

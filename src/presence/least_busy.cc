@@ -1,0 +1,143 @@
+#include "presence/least_busy.h"
+
+#include "base/units.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+namespace penstock::presence {
+namespace {
+
+using control::Candidate;
+using std::chrono::duration_cast;
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+
+std::uint64_t whole_ms(nanoseconds duration) {
+    return static_cast<std::uint64_t>(duration_cast<milliseconds>(duration).count());
+}
+
+/// "" if the server may be chosen.
+std::string why_not(const ServerLoad& server, double projected, const PlacementRules& rules) {
+    if (!server.unfit.empty()) {
+        return server.unfit;
+    }
+    if (server.report_age >= rules.report_age_max) {
+        return fmt::format("its last load report is {} ms old, {} ms or more is too old",
+                           whole_ms(server.report_age),
+                           whole_ms(rules.report_age_max));
+    }
+    if (projected >= rules.utilisation_limit) {
+        return fmt::format("its projected utilisation {:.3f} is not under the limit {:.3f}",
+                           projected,
+                           rules.utilisation_limit);
+    }
+    return "";
+}
+
+Candidate candidate_of(const ServerLoad& server, const PlacementRules& rules) {
+    Candidate candidate;
+    candidate.server = server.name;
+    candidate.utilisation = server.utilisation;
+    candidate.bottleneck = server.bottleneck;
+    candidate.report_age_ms = whole_ms(server.report_age);
+    candidate.reserved = server.reserved;
+    candidate.projected = server.utilisation + server.reserved;
+    candidate.ineligible_reason = why_not(server, candidate.projected, rules);
+    candidate.eligible = candidate.ineligible_reason.empty();
+    candidate.recent =
+        server.handed_out_ago.has_value() && *server.handed_out_ago < rules.recent_period;
+    if (candidate.recent) {
+        candidate.handed_out_ms_ago = whole_ms(*server.handed_out_ago);
+    }
+    return candidate;
+}
+
+std::string sentence_for_nobody(const std::vector<Candidate>& candidates) {
+    if (candidates.empty()) {
+        return "no data server is attached";
+    }
+    std::string sentence = "no data server can take it";
+    const char* separator = ": ";
+    for (const Candidate& candidate : candidates) {
+        fmt::format_to(std::back_inserter(sentence),
+                       "{}{} because {}",
+                       separator,
+                       candidate.server,
+                       candidate.ineligible_reason);
+        separator = "; ";
+    }
+    return sentence;
+}
+
+std::string sentence_for(const Candidate& chosen,
+                         const std::vector<Candidate>& candidates,
+                         const PlacementRules& rules) {
+    const auto eligible = std::ranges::count_if(candidates, &Candidate::eligible);
+    if (chosen.recent) {
+        return fmt::format(
+            "{} has the lowest projected utilisation, {:.3f}, and all {} eligible data servers "
+            "were handed out within the recent period of {}",
+            chosen.server,
+            chosen.projected,
+            eligible,
+            format_duration(rules.recent_period));
+    }
+    std::string skipped;
+    for (const Candidate& candidate : candidates) {
+        if (&candidate == &chosen) {
+            break;
+        }
+        if (candidate.eligible) {
+            fmt::format_to(std::back_inserter(skipped),
+                           "{}{} ({:.3f}, {} ms ago)",
+                           skipped.empty() ? "" : ", ",
+                           candidate.server,
+                           candidate.projected,
+                           candidate.handed_out_ms_ago);
+        }
+    }
+    std::string sentence = fmt::format("{} has the lowest projected utilisation, {:.3f}, of the {}",
+                                       chosen.server,
+                                       chosen.projected,
+                                       eligible);
+    sentence += skipped.empty() ? " eligible data servers"
+                                : fmt::format(
+                                      " eligible data servers but those handed out within "
+                                      "the recent period of {}: {}",
+                                      format_duration(rules.recent_period),
+                                      skipped);
+    return sentence;
+}
+
+}  // namespace
+
+Decision least_busy(std::span<const ServerLoad> servers, const PlacementRules& rules) {
+    Decision decision;
+    for (const ServerLoad& server : servers) {
+        decision.candidates.push_back(candidate_of(server, rules));
+    }
+    std::ranges::sort(decision.candidates, {}, [](const Candidate& candidate) {
+        return std::tie(candidate.projected, candidate.server);
+    });
+    const auto end = decision.candidates.end();
+    auto chosen = std::ranges::find_if(decision.candidates, [](const Candidate& candidate) {
+        return candidate.eligible && !candidate.recent;
+    });
+    if (chosen == end) {
+        chosen = std::ranges::find_if(decision.candidates, &Candidate::eligible);
+    }
+    if (chosen == end) {
+        decision.reason = sentence_for_nobody(decision.candidates);
+        return decision;
+    }
+    chosen->chosen = true;
+    decision.chosen = chosen->server;
+    decision.reason = sentence_for(*chosen, decision.candidates, rules);
+    return decision;
+}
+
+}  // namespace penstock::presence

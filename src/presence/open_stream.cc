@@ -1,0 +1,296 @@
+#include "presence/open_stream.h"
+
+#include "base/check.h"
+#include "presence/attach.h"
+#include "presence/sessions.h"
+#include "presence/stop_stream.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <set>
+#include <utility>
+
+namespace penstock::presence {
+namespace {
+
+using control::DesiredState;
+
+control::StreamSet full_set(const DataServer& server) {
+    control::StreamSet set;
+    for (const auto& [id, desired] : server.desired) {
+        set.open.push_back(desired);
+    }
+    return set;
+}
+
+control::StreamSet changed_set(const DataServer& server) {
+    control::StreamSet set;
+    set.base_generation = server.generation_applied;
+    for (const auto& [id, desired] : server.desired) {
+        if (const auto sent = server.sent.find(id);
+            sent == server.sent.end() || sent->second != desired) {
+            set.open.push_back(desired);
+        }
+    }
+    for (const auto& [id, sent] : server.sent) {
+        if (!server.desired.contains(id)) {
+            set.close.push_back(id);
+        }
+    }
+    return set;
+}
+
+void put_in_flight(Turn& turn, DataServer& server, control::StreamSet set) {
+    if (!server.in_flight) {
+        server.unanswered_since = turn.now;
+    }
+    server.full_in_flight = set.base_generation == 0;
+    set.epoch = turn.state.epoch;
+    set.generation = ++server.generation_sent;
+    server.in_flight = true;
+    server.full_wanted = false;
+    server.sent = server.desired;
+    server.sent_at = turn.now;
+    turn.act(ToDataServer{server.session, std::move(set)});
+    arm_session(turn, server.session);
+}
+
+/// The data server will not open the stream: another one has to.
+void refuse_stream(Turn& turn, DataServer& server, StreamId id, const std::string& reason) {
+    server.desired.erase(id);
+    server.sent.erase(id);
+    Stream* stream = find(turn.state, id);
+    if (stream == nullptr || stream->server != server.name) {
+        return;
+    }
+    turn.log(about(*stream, EventKind::stream_refused, reason));
+    if (stream->step == StreamStep::closing) {
+        return;
+    }
+    if (stream->decided_at.has_value() && server.handed_out_at == stream->decided_at) {
+        server.handed_out_at = stream->handed_out_before;
+    }
+    std::erase_if(server.reservations, [id](const auto& entry) { return entry.stream == id; });
+    stream->refusals[server.name] = reason;
+    stream->refusals_end = turn.now + kResendInterval;
+    stream->transmitting = false;
+    stream->unwatched_since.reset();
+    if (stream->step == StreamStep::stopping) {
+        stream->server.clear();
+    } else if (stream->step == StreamStep::started || stream->displaced_since.has_value()) {
+        stream->step = StreamStep::displaced;
+        stream->displaced_since = stream->displaced_since.value_or(turn.now);
+        stream->lost_server = std::exchange(stream->server, "");
+    } else {
+        stream->step = StreamStep::idle;
+        stream->server.clear();
+    }
+}
+
+std::vector<StreamId> ids_of(const std::map<StreamId, control::DesiredStream>& streams) {
+    std::vector<StreamId> ids;
+    for (const auto& [id, desired] : streams) {
+        ids.push_back(id);
+    }
+    return ids;
+}
+
+/// Everything of the set in flight holds: what it opened but the answer does not name was not
+/// opened, what it closed is closed.
+void complete_set(Turn& turn, DataServer& server) {
+    server.in_flight = false;
+    server.generation_applied = server.generation_sent;
+    for (const StreamId id : ids_of(server.sent)) {
+        const Stream* stream = find(turn.state, id);
+        if (stream != nullptr && stream->server == server.name &&
+            stream->step == StreamStep::opening) {
+            refuse_stream(turn, server, id, "its acknowledgement does not name the stream");
+        }
+    }
+    const std::vector<StreamId> holding = ids_of(server.sent);
+    server.applied = std::set<StreamId>(holding.begin(), holding.end());
+}
+
+}  // namespace
+
+void open_at(Turn& turn, DataServer& server, const Stream& stream) {
+    server.desired[stream.id] = {
+        stream.id, stream.name, stream.publisher, stream.max_bits_per_second};
+    send_set(turn, server);
+}
+
+void close_at(Turn& turn, DataServer& server, StreamId stream) {
+    server.desired.erase(stream);
+    send_set(turn, server);
+}
+
+void send_set(Turn& turn, DataServer& server) {
+    if (!server.session || !server.reports_done || server.in_flight) {
+        return;
+    }
+    if (server.full_wanted) {
+        put_in_flight(turn, server, full_set(server));
+        return;
+    }
+    control::StreamSet set = changed_set(server);
+    if (!set.open.empty() || !set.close.empty()) {
+        put_in_flight(turn, server, std::move(set));
+    }
+}
+
+bool resend_set(Turn& turn, DataServer& server) {
+    if (!server.in_flight) {
+        return true;
+    }
+    if (turn.now >= server.unanswered_since + kSetPatience) {
+        return false;
+    }
+    if (turn.now >= server.sent_at + kResendInterval) {
+        put_in_flight(turn, server, full_set(server));
+    }
+    return true;
+}
+
+void take_applied(Turn& turn, DataServer& server, const control::Applied& applied) {
+    if (!server.reports_done) {
+        return;
+    }
+    if (applied.epoch > turn.state.epoch) {
+        turn.state.epoch = applied.epoch + 1;
+        put_in_flight(turn, server, full_set(server));
+        return;
+    }
+    for (const control::OpenedStream& opened : applied.opened) {
+        Stream* stream = find(turn.state, opened.stream);
+        if (stream == nullptr || stream->server != server.name ||
+            !server.sent.contains(opened.stream)) {
+            continue;
+        }
+        if (stream->step == StreamStep::opening ||
+            (stream->step == StreamStep::started && stream->endpoint != opened.endpoint)) {
+            start_stream(turn, *stream, opened.endpoint);
+        }
+    }
+    for (const control::RefusedStream& refused : applied.refused) {
+        if (server.sent.contains(refused.stream)) {
+            refuse_stream(turn, server, refused.stream, refused.reason);
+        }
+    }
+    std::vector<StreamId> touched = ids_of(server.sent);
+    touched.insert(touched.end(), server.applied.begin(), server.applied.end());
+    for (const control::RefusedStream& refused : applied.refused) {
+        touched.push_back(refused.stream);
+    }
+    if (server.in_flight && applied.generation == server.generation_sent) {
+        complete_set(turn, server);
+    } else if (server.in_flight && !server.full_in_flight) {
+        server.in_flight = false;  // the change did not fit what it has
+        server.full_wanted = true;
+    }
+    send_set(turn, server);
+    arm_session(turn, server.session);
+    for (const StreamId id : touched) {
+        if (Stream* stream = find(turn.state, id)) {
+            advance(turn, *stream);
+        }
+    }
+}
+
+bool is_held(const DataServer& server, StreamId stream) {
+    return server.applied.contains(stream) || (server.in_flight && server.sent.contains(stream));
+}
+
+void direct_publisher(Turn& turn, Stream& stream, DesiredState state) {
+    stream.version = ++turn.state.version;
+    stream.desired = state;
+    stream.acknowledged = false;
+    send_desired(turn, stream);
+    if (state == DesiredState::start && stream.publisher_session) {
+        turn.log(about(stream, EventKind::start_sent, fmt::format("version {}", stream.version)));
+    }
+}
+
+void send_desired(Turn& turn, Stream& stream) {
+    if (!stream.publisher_session) {
+        return;
+    }
+    stream.desired_sent_at = turn.now;
+    control::PublisherDesired desired;
+    desired.epoch = turn.state.epoch;
+    desired.version = stream.version;
+    desired.state = stream.desired;
+    if (stream.desired == DesiredState::start) {
+        const DataServer* server = find_server(turn.state, stream.server);
+        if (server == nullptr || stream.step != StreamStep::started) {
+            return;  // displaced: what was said last holds until another data server is found
+        }
+        const Permission permission = issue_ticket(
+            turn.state, *server, stream, stream.publisher, TicketRole::publish, turn.now);
+        stream.ticket_at = turn.now;
+        desired.data_server = stream.server;
+        desired.endpoint = stream.endpoint;
+        desired.ticket = permission.ticket;
+        desired.session_key = permission.session_key;
+    }
+    turn.act(ToPublisher{stream.publisher_session, std::move(desired)});
+}
+
+void take_publisher_report(Turn& turn, Stream& stream, const control::PublisherReport& report) {
+    if (report.version != stream.version || report.state != stream.desired) {
+        return;  // the answer to something said before
+    }
+    stream.acknowledged = true;
+    stream.trouble = report.trouble;
+    if (stream.desired == DesiredState::start && stream.step == StreamStep::started) {
+        if (report.transmitting && !stream.transmitting) {
+            turn.log(about(stream, EventKind::transmitting));
+        }
+        stream.transmitting = report.transmitting;
+    } else if (stream.desired == DesiredState::stop && stream.step == StreamStep::stopping) {
+        turn.log(about(stream, EventKind::stopped));
+        close_stream(turn, stream);
+    }
+    advance(turn, stream);
+}
+
+void start_stream(Turn& turn, Stream& stream, const Endpoint& endpoint) {
+    stream.step = StreamStep::started;
+    stream.endpoint = endpoint;
+    stream.displaced_since.reset();
+    stream.unwatched_since.reset();
+    stream.refusals.clear();
+    stream.start_requested = false;
+    stream.transmitting = false;
+    stream.lingering_told = false;
+    turn.log(about(stream, EventKind::stream_opened, "at " + to_string(endpoint)));
+    if (stream.publisher) {
+        direct_publisher(turn, stream, DesiredState::start);
+    }
+}
+
+Permission issue_ticket(State& state,
+                        const DataServer& server,
+                        const Stream& stream,
+                        PeerId peer,
+                        TicketRole role,
+                        MonotonicTime now) {
+    const auto lifetime =
+        std::chrono::duration_cast<std::chrono::milliseconds>(state.settings.ticket_lifetime);
+    Ticket ticket{};
+    ticket.role = static_cast<std::uint8_t>(role);
+    ticket.key_id = Be16(kTicketKeyId);
+    ticket.stream_id = Be64(stream.id.value);
+    ticket.peer_id = Be64(peer.value);
+    ticket.not_after_ms =
+        Be64(clock_of(server, now) + static_cast<std::uint64_t>(lifetime.count()));
+    ticket.max_bits_per_second = Be64(stream.max_bits_per_second);
+    const std::uint64_t nonce = state.random();
+    ticket.nonce = Be64(nonce);
+    seal_ticket(ticket, server.ticket_key);
+    return {std::bit_cast<control::TicketBytes>(ticket),
+            derive_session_key(server.ticket_key, nonce).bytes};
+}
+
+}  // namespace penstock::presence

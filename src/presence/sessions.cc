@@ -1,0 +1,182 @@
+#include "presence/sessions.h"
+
+#include "presence/attach.h"
+#include "presence/find_stream.h"
+#include "presence/open_stream.h"
+#include "presence/stop_stream.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace penstock::presence {
+namespace {
+
+/// What hung on a session that is over.
+void lose_peer(Turn& turn, SessionId id, const Session& session, const std::string& reason) {
+    if (!session.greeted) {
+        return;
+    }
+    switch (session.kind) {
+        case SessionKind::data_server:
+            if (DataServer* server = find_server(turn.state, session.server);
+                server != nullptr && server->session == id) {
+                detach(turn, *server, reason);
+            }
+            break;
+        case SessionKind::publisher:
+            if (Stream* stream = find(turn.state, session.stream);
+                stream != nullptr && stream->publisher_session == id) {
+                lose_publisher(turn, *stream);
+            }
+            break;
+        case SessionKind::consumer:
+            if (const auto consumer = turn.state.consumers.find(id);
+                consumer != turn.state.consumers.end()) {
+                leave(turn, consumer->second);
+            }
+            break;
+    }
+}
+
+MonotonicTime silence_end(const Session& session) {
+    if (!session.greeted) {
+        return session.heard_at + kHelloDeadline;
+    }
+    return session.heard_at + (session.kind == SessionKind::data_server
+                                   ? std::chrono::nanoseconds(kDataServerSilence)
+                                   : std::chrono::nanoseconds(kPeerSilence));
+}
+
+void send_heartbeat(Turn& turn, SessionId id, Session& session) {
+    if (!session.greeted || session.kind == SessionKind::data_server ||
+        turn.now < session.beat_at) {
+        return;
+    }
+    session.beat_at = turn.now + kHeartbeatInterval;
+    if (session.kind == SessionKind::publisher) {
+        turn.act(ToPublisher{id, control::Heartbeat{}});
+    } else {
+        turn.act(ToConsumer{id, control::Heartbeat{}});
+    }
+}
+
+}  // namespace
+
+std::string protocol_objection(std::uint32_t protocol) {
+    return fmt::format("protocol {} is not spoken here, only {}", protocol, control::kProtocol);
+}
+
+void open_session(Turn& turn, SessionId id, SessionKind kind) {
+    Session session;
+    session.kind = kind;
+    session.heard_at = turn.now;
+    session.beat_at = turn.now + kHeartbeatInterval;
+    turn.state.sessions.emplace(id, std::move(session));
+    arm_session(turn, id);
+}
+
+void session_closed(Turn& turn, SessionId id) {
+    const auto found = turn.state.sessions.find(id);
+    if (found == turn.state.sessions.end()) {
+        return;
+    }
+    const Session session = std::move(found->second);
+    turn.state.sessions.erase(found);
+    turn.state.session_timers.clear(id);
+    lose_peer(turn, id, session, "its session broke off");
+}
+
+void end_session(Turn& turn, SessionId id, const std::string& reason) {
+    const auto found = turn.state.sessions.find(id);
+    if (found == turn.state.sessions.end()) {
+        return;
+    }
+    const Session session = std::move(found->second);
+    drop_session(turn, id);
+    lose_peer(turn, id, session, reason);
+}
+
+void drop_session(Turn& turn, SessionId id) {
+    turn.state.sessions.erase(id);
+    turn.state.session_timers.clear(id);
+    turn.act(CloseSession{id});
+}
+
+void reject(Turn& turn, SessionId id, std::string reason, std::uint32_t retry_after_ms) {
+    const auto found = turn.state.sessions.find(id);
+    if (found == turn.state.sessions.end()) {
+        return;
+    }
+    control::Reject message{std::move(reason), retry_after_ms};
+    const std::string text = message.reason;
+    switch (found->second.kind) {
+        case SessionKind::data_server:
+            turn.act(ToDataServer{id, std::move(message)});
+            break;
+        case SessionKind::publisher:
+            turn.act(ToPublisher{id, std::move(message)});
+            break;
+        case SessionKind::consumer:
+            turn.act(ToConsumer{id, std::move(message)});
+            break;
+    }
+    end_session(turn, id, text);
+}
+
+void hear(Turn& turn, SessionId id, Session& session) {
+    session.heard_at = turn.now;
+    arm_session(turn, id);
+}
+
+void attend_session(Turn& turn, SessionId id) {
+    const auto found = turn.state.sessions.find(id);
+    if (found == turn.state.sessions.end()) {
+        return;
+    }
+    Session& session = found->second;
+    if (turn.now >= silence_end(session)) {
+        if (session.greeted) {
+            end_session(turn, id, "nothing was heard of it in time");
+        } else {
+            reject(turn, id, "no hello came within 5 s of the opening of the session");
+        }
+        return;
+    }
+    send_heartbeat(turn, id, session);
+    if (DataServer* server = find_server(turn.state, session.server);
+        server != nullptr && !resend_set(turn, *server)) {
+        end_session(turn, id, "it does not acknowledge its streams");
+        return;
+    }
+    if (const auto consumer = turn.state.consumers.find(id);
+        consumer != turn.state.consumers.end()) {
+        end_overdue_wait(turn, consumer->second);
+    }
+    arm_session(turn, id);
+}
+
+void arm_session(Turn& turn, SessionId id) {
+    const auto found = turn.state.sessions.find(id);
+    if (found == turn.state.sessions.end()) {
+        return;
+    }
+    const Session& session = found->second;
+    MonotonicTime due = silence_end(session);
+    if (session.greeted && session.kind != SessionKind::data_server) {
+        due = std::min(due, session.beat_at);
+    }
+    if (const DataServer* server = find_server(turn.state, session.server);
+        server != nullptr && server->in_flight) {
+        due = std::min(due, server->sent_at + kResendInterval);
+        due = std::min(due, server->unanswered_since + kSetPatience);
+    }
+    if (const auto consumer = turn.state.consumers.find(id);
+        consumer != turn.state.consumers.end()) {
+        due = std::min(due, consumer->second.wait_until);
+    }
+    turn.state.session_timers.set(id, due);
+}
+
+}  // namespace penstock::presence

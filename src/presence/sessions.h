@@ -1,0 +1,33 @@
+#pragma once
+
+#include "presence/turn.h"
+
+#include <cstdint>
+#include <string>
+
+namespace penstock::presence {
+
+/// Sessions: who is connected, who still lives.
+
+/// For a Reject whose cause may pass.
+inline constexpr std::uint32_t kRetryAfterMs = 1000;
+
+[[nodiscard]] std::string protocol_objection(std::uint32_t protocol);
+
+void open_session(Turn& turn, SessionId id, SessionKind kind);
+/// The call has ended by itself: what hung on it is lost.
+void session_closed(Turn& turn, SessionId id);
+/// Sends a Reject and ends the session.
+void reject(Turn& turn, SessionId id, std::string reason, std::uint32_t retry_after_ms = 0);
+/// Ends a session from our side; what hung on it is lost, as if it had closed.
+void end_session(Turn& turn, SessionId id, const std::string& reason);
+/// Ends a session from our side after what hung on it was given to another session.
+void drop_session(Turn& turn, SessionId id);
+/// Something was heard of it.
+void hear(Turn& turn, SessionId id, Session& session);
+/// A timer of the session is due: hello deadline, heartbeat, silence, a set's or a wait's end.
+void attend_session(Turn& turn, SessionId id);
+/// Sets the session's timer to the earliest of those.
+void arm_session(Turn& turn, SessionId id);
+
+}  // namespace penstock::presence

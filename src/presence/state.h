@@ -1,0 +1,217 @@
+#pragma once
+
+#include "base/clock.h"
+#include "presence/events.h"
+#include "presence/least_busy.h"
+#include "presence/timers.h"
+#include "rpc/messages.h"
+#include "wire/ticket.h"
+
+#include <penstock/ids.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace penstock::presence {
+
+/// One call of a peer, from its opening to its end: numbered by the edge, never used twice.
+using SessionId = Id<struct SessionIdTag>;
+
+inline constexpr MonotonicTime kNever = MonotonicTime::max();
+
+struct Settings {
+    std::chrono::nanoseconds recent_period{std::chrono::seconds(10)};
+    std::chrono::nanoseconds close_after{std::chrono::seconds(5)};
+    double utilisation_limit = 0.9;
+    double reserve = 0.01;  // share a hand-out of undeclared rate is thought to take
+    std::chrono::nanoseconds ticket_lifetime{std::chrono::seconds(60)};
+    std::size_t data_servers_max = 1'000;
+    std::size_t streams_max = 10'000;
+    std::size_t consumers_max = 65'536;
+};
+
+// What is not configurable, because peers rely on it or nobody has a reason to change it.
+inline constexpr std::chrono::milliseconds kLoadInterval{100};
+inline constexpr std::chrono::milliseconds kReportAgeMax{300};
+inline constexpr std::chrono::seconds kDataServerSilence{1};
+inline constexpr std::chrono::seconds kHelloDeadline{5};
+inline constexpr std::chrono::seconds kHeartbeatInterval{1};
+inline constexpr std::chrono::seconds kPeerSilence{3};
+inline constexpr std::chrono::seconds kResendInterval{1};
+inline constexpr std::chrono::seconds kSetPatience{3};        // a data server must acknowledge in
+inline constexpr std::chrono::seconds kPublisherAbsence{3};   // then it is gone
+inline constexpr std::chrono::seconds kClaimPeriod{15};       // for adopted streams
+inline constexpr std::chrono::seconds kDisplacedPatience{3};  // then consumers are told to wait
+inline constexpr std::chrono::seconds kSettlePeriod{3};       // after a start of presence
+inline constexpr std::chrono::seconds kStartPatience{5};      // least wait for a present publisher
+inline constexpr std::chrono::seconds kTroubleRenewal{5};     // new ticket for one in trouble
+inline constexpr std::chrono::seconds kGoneStreamKept{60};    // for `explain`
+inline constexpr std::chrono::hours kWaitMax{24 * 365};       // of a consumer; longer is for ever
+inline constexpr std::chrono::seconds kKeepalive{5};          // of consumers, on the data network
+inline constexpr std::size_t kSetBytesMax = 200U << 10U;      // leaves room in kMessageBytesMax
+inline constexpr std::uint16_t kTicketKeyId = 1;
+static_assert(kSetBytesMax < control::kMessageBytesMax);
+static_assert(kLoadInterval < kReportAgeMax && kReportAgeMax < kDataServerSilence);
+
+enum class SessionKind { data_server, publisher, consumer };
+
+struct Session {
+    SessionKind kind = SessionKind::data_server;
+    bool greeted = false;    // its first message has come and was accepted
+    MonotonicTime heard_at;  // its newest message, or its opening
+    MonotonicTime beat_at;   // when the next heartbeat is to be sent
+    std::string server;      // of a greeted data server
+    StreamId stream;         // of a greeted publisher or consumer
+};
+
+/// A hand-out the newest load report cannot show yet.
+struct Reservation {
+    StreamId stream;
+    double share = 0;
+};
+
+struct DataServer {
+    std::string name;
+    control::DataServerHello hello;
+    SessionId session;  // none: away
+    TicketKey ticket_key;
+    // Its clock: what it said last, and when that came.
+    std::uint64_t clock_ms = 0;
+    MonotonicTime clock_at;
+    std::optional<control::LoadReport> load;
+    MonotonicTime load_at;
+    bool load_refused = false;  // the newest report was no number 0..1
+    std::optional<MonotonicTime> handed_out_at;
+    std::vector<Reservation> reservations;
+    // What it had open when it attached; complete once reports_done.
+    std::map<StreamId, control::StreamReport> reported;
+    bool reports_done = false;
+    // The set of streams it is to have open, what was sent of it, and what it acknowledged. One
+    // set is in flight at a time, so that every change is made to an acknowledged generation.
+    std::map<StreamId, control::DesiredStream> desired;
+    std::map<StreamId, control::DesiredStream> sent;
+    std::set<StreamId> applied;
+    std::uint64_t generation_sent = 0;
+    std::uint64_t generation_applied = 0;
+    bool in_flight = false;
+    bool full_in_flight = false;
+    bool full_wanted = false;        // the next set is to be a full one
+    MonotonicTime sent_at;           // the newest set
+    MonotonicTime unanswered_since;  // while in flight
+};
+
+/// Where a stream stands on its way; what operators see is phase_of().
+enum class StreamStep {
+    idle,       // on no data server
+    opening,    // a data server was chosen and has not acknowledged yet
+    started,    // open there; the publisher is directed to it
+    displaced,  // was started, its data server is lost, no other could be had yet
+    stopping,   // STOP is sent and not acknowledged
+    closing,    // to be closed at the data server
+};
+
+/// What consumers of a stream are told.
+struct Outlook {
+    control::AssignmentState state = control::AssignmentState::wait;
+    std::string reason;
+    std::string server;
+    Endpoint endpoint;
+
+    bool operator==(const Outlook&) const = default;
+};
+
+struct Stream {
+    StreamId id;
+    std::string name;
+
+    // The publisher. With one but without its session: lost, and gone at claim_by.
+    PeerId publisher;
+    SessionId publisher_session;
+    MonotonicTime claim_by = kNever;
+    control::StartPolicy start = control::StartPolicy::publish;
+    std::uint64_t max_bits_per_second = 0;
+    std::chrono::nanoseconds close_after{0};
+    bool start_requested = false;  // START is due without any consumer
+
+    // The data server.
+    StreamStep step = StreamStep::idle;
+    std::string server;  // "" while idle or displaced
+    Endpoint endpoint;   // known once opened; of the lost one while displaced
+    std::string lost_server;
+    std::map<std::string, std::string> refusals;  // data server → why, in this attempt
+    MonotonicTime refusals_end = kNever;          // when those may be asked again
+    std::optional<MonotonicTime> displaced_since;
+    std::string trigger;                             // what the attempt answers
+    std::optional<MonotonicTime> handed_out_before;  // of its data server, before this attempt
+
+    // Desired state of the publisher.
+    control::DesiredState desired = control::DesiredState::unspecified;
+    std::uint64_t version = 0;
+    bool acknowledged = false;
+    MonotonicTime desired_sent_at;
+    MonotonicTime ticket_at;    // issue of the ticket of the START in force
+    bool transmitting = false;  // the data server accepted the publisher
+    std::string trouble;
+    std::optional<MonotonicTime> unwatched_since;  // while started
+    bool lingering_told = false;
+
+    // Consumers.
+    Outlook outlook;
+    std::set<SessionId> requests;
+    std::map<PeerId, control::ConsumerFlow> flows;
+    std::map<PeerId, control::ConsumerFlow> flows_before;  // while a report may be continued
+    bool is_report_open = false;
+    Endpoint publisher_address;
+
+    control::StreamLoad load;
+    Decision decision;
+    std::optional<MonotonicTime> decided_at;
+    std::string decided_for;
+    std::uint64_t hand_outs = 0;
+    std::optional<MonotonicTime> empty_since;  // neither publisher nor consumer
+};
+
+struct Consumer {
+    SessionId session;
+    PeerId id;
+    StreamId stream;
+    std::chrono::nanoseconds wait{0};
+    MonotonicTime requested_at;
+    MonotonicTime waiting_since;
+    MonotonicTime wait_until = kNever;  // while told to wait
+    Outlook told;
+    bool has_joined = false;    // a flow of it was reported: its leaving is told by the flow's
+    std::uint64_t version = 0;  // of what it was told; 0: nothing yet
+};
+
+/// Everything presence knows. Moved only by step().
+struct State {
+    Settings settings;
+    std::function<std::uint64_t()> random;  // never 0; seeded in tests
+    TicketKey master_key;
+    MonotonicTime started_at;
+    std::uint64_t epoch = 1;
+    std::uint64_t version = 0;     // newest given to any publisher or consumer
+    bool former_presence = false;  // a data server has obeyed another epoch before ours
+
+    std::map<SessionId, Session> sessions;
+    std::map<std::string, DataServer, std::less<>> servers;
+    std::map<StreamId, Stream> streams;
+    std::map<SessionId, Consumer> consumers;
+    std::set<StreamId> unplaced;  // want a data server, or wait until presence has settled
+    Timers<SessionId> session_timers;
+    Timers<StreamId> stream_timers;
+    EventLog events;
+};
+
+/// "waiting", "starting", "transmitting", "lingering" or "gone".
+[[nodiscard]] std::string_view phase_of(const Stream& stream) noexcept;
+
+}  // namespace penstock::presence

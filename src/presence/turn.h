@@ -1,0 +1,68 @@
+#pragma once
+
+#include "presence/core.h"
+
+#include <chrono>
+#include <string>
+#include <utility>
+#include <vector>
+
+/// What the steps of a stream's life share inside one call of step().
+namespace penstock::presence {
+
+struct Turn {
+    State& state;
+    MonotonicTime now;
+    std::vector<Action> actions;
+
+    void act(Action action) { actions.push_back(std::move(action)); }
+    void log(LoggedEvent event) {
+        event.at = now;
+        state.events.append(std::move(event));
+    }
+};
+
+/// `at + duration`, kNever if that is beyond the clock.
+[[nodiscard]] inline MonotonicTime later(MonotonicTime at, std::chrono::nanoseconds duration) {
+    return duration >= kNever - at ? kNever : at + duration;
+}
+
+/// An event about a stream and its present data server and publisher.
+[[nodiscard]] inline LoggedEvent about(const Stream& stream,
+                                       EventKind kind,
+                                       std::string detail = "") {
+    LoggedEvent event;
+    event.kind = kind;
+    event.stream = stream.name;
+    event.data_server = stream.server;
+    event.publisher = stream.publisher;
+    event.detail = std::move(detail);
+    return event;
+}
+
+[[nodiscard]] inline Stream* find(State& state, StreamId id) {
+    const auto found = state.streams.find(id);
+    return found == state.streams.end() ? nullptr : &found->second;
+}
+
+[[nodiscard]] inline DataServer* find_server(State& state, const std::string& name) {
+    const auto found = state.servers.find(name);
+    return found == state.servers.end() ? nullptr : &found->second;
+}
+
+/// The stream of this name, made if it is new; nullptr if there are streams_max already.
+Stream* find_or_make_stream(Turn& turn, const std::string& name);
+
+/// Takes the next step of a stream as far as it goes now: assigns, stops, closes, forgets; tells
+/// its publisher and consumers; sets its timer. To be called after whatever changed the stream.
+/// The stream is left in place unless it was forgotten, which only time does.
+void advance(Turn& turn, Stream& stream);
+
+/// Somebody's session wants the stream, or a flow of it is installed.
+[[nodiscard]] bool is_watched(const Stream& stream) noexcept;
+
+/// Presence has just started and does not know yet what data servers have open: nothing is
+/// assigned and nobody told that a stream is absent.
+[[nodiscard]] bool is_settling(const State& state, MonotonicTime now) noexcept;
+
+}  // namespace penstock::presence
