@@ -1,0 +1,28 @@
+#pragma once
+
+#include "base/net_address.h"
+#include "presence/state.h"
+
+#include <penstock/result.h>
+
+#include <optional>
+#include <string>
+
+namespace penstock::presence {
+
+/// Everything penstock-presence is told at start; constant afterwards. The comment names the
+/// option; units and ranges stand in config.cc, where --help and the check come from.
+struct Config {
+    Endpoint listen;    // --listen; port 0: chosen by the system
+    Settings settings;  // --recent-period --close-after --utilisation-limit --reserve
+                        // --ticket-lifetime
+
+    std::string effective;  // the options in force as INI text, for the log
+};
+
+/// Reads argv, the environment and --config. nullopt: --help or --version has been answered.
+/// Errors: invalid_argument, one line naming the option, what is wrong, and what to write instead.
+/// Thread: main, at start.
+Result<std::optional<Config>> parse_config(int argc, const char* const* argv);
+
+}  // namespace penstock::presence

@@ -1,0 +1,145 @@
+#include "presence/core_thread.h"
+
+#include "base/check.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace penstock::presence {
+namespace {
+
+constexpr std::chrono::seconds kSweepInterval{1};
+
+/// The session a message came from; none for what is no message.
+SessionId speaker_of(const Event& event) {
+    if (const auto* from_data_server = std::get_if<FromDataServer>(&event)) {
+        return from_data_server->session;
+    }
+    if (const auto* from_publisher = std::get_if<FromPublisher>(&event)) {
+        return from_publisher->session;
+    }
+    if (const auto* from_consumer = std::get_if<FromConsumer>(&event)) {
+        return from_consumer->session;
+    }
+    return {};
+}
+
+}  // namespace
+
+CoreThread::CoreThread(State state) : state_(std::move(state)) {}
+
+CoreThread::~CoreThread() { stop(); }
+
+void CoreThread::start(Outlets& outlets) {
+    PENSTOCK_CHECK(!thread_.joinable());
+    outlets_ = &outlets;
+    thread_ = std::thread([this] { run(); });
+}
+
+void CoreThread::stop() {
+    {
+        const std::lock_guard lock(mutex_);
+        is_stopping_ = true;
+    }
+    changed_.notify_one();
+    if (thread_.joinable()) {
+        thread_.join();
+    }
+}
+
+bool CoreThread::post(Event event) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (items_.size() >= kEventsQueuedMax && !std::holds_alternative<SessionClosed>(event)) {
+            return false;
+        }
+        items_.emplace_back(std::move(event));
+    }
+    changed_.notify_one();
+    return true;
+}
+
+bool CoreThread::ask(Query query) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (is_stopping_ || queries_waiting_ >= kQueriesMax) {
+            return false;
+        }
+        ++queries_waiting_;
+        items_.emplace_back(std::move(query));
+    }
+    changed_.notify_one();
+    return true;
+}
+
+bool CoreThread::follow(const std::weak_ptr<Follower>& follower) {
+    std::erase_if(followers_, [](const auto& one) { return one.expired(); });
+    if (followers_.size() >= kFollowersMax) {
+        return false;
+    }
+    followers_.push_back(follower);
+    return true;
+}
+
+void CoreThread::run() {
+    for (;;) {
+        std::vector<Item> items = wait_for_items();
+        const MonotonicTime now = monotonic_now();
+        if (now >= next_deadline(state_)) {
+            move_state(Tick{}, now);
+        }
+        for (Item& item : items) {
+            handle(item);
+        }
+        wake_followers(now);
+        if (now >= swept_at_ + kSweepInterval) {
+            swept_at_ = now;
+            outlets_->sweep(now);
+        }
+        const std::lock_guard lock(mutex_);
+        if (is_stopping_ && items_.empty()) {
+            return;
+        }
+    }
+}
+
+std::vector<CoreThread::Item> CoreThread::wait_for_items() {
+    const MonotonicTime wake_at = std::min(next_deadline(state_), monotonic_now() + kSweepInterval);
+    std::unique_lock lock(mutex_);
+    changed_.wait_until(lock, wake_at, [this] { return !items_.empty() || is_stopping_; });
+    queries_waiting_ = 0;
+    return std::exchange(items_, {});
+}
+
+void CoreThread::handle(Item& item) {
+    const MonotonicTime now = monotonic_now();
+    if (const auto* query = std::get_if<Query>(&item)) {
+        (*query)(state_, now);
+        return;
+    }
+    const Event& event = std::get<Event>(item);
+    move_state(event, now);
+    if (const SessionId session = speaker_of(event)) {
+        outlets_->resume(session);
+    }
+}
+
+void CoreThread::move_state(const Event& event, MonotonicTime now) {
+    for (Action& action : step(state_, event, now)) {
+        outlets_->perform(std::move(action));
+    }
+}
+
+void CoreThread::wake_followers(MonotonicTime now) {
+    if (state_.events.newest() == newest_told_) {
+        return;
+    }
+    newest_told_ = state_.events.newest();
+    for (const std::weak_ptr<Follower>& waiting : std::exchange(followers_, {})) {
+        if (const std::shared_ptr<Follower> follower = waiting.lock()) {
+            follower->wake(state_, now);
+        }
+    }
+}
+
+}  // namespace penstock::presence

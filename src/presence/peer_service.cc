@@ -1,0 +1,342 @@
+#include "presence/peer_service.h"
+
+#include "base/check.h"
+#include "presence.grpc.pb.h"
+#include "rpc/convert.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <array>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+namespace penstock::presence {
+namespace {
+
+constexpr std::chrono::seconds kClosingPatience{2};
+constexpr unsigned kHeartbeatsUnsentMax = 10;  // then the peer does not read at all
+
+// Which place of the outbox a message takes: what must leave first has the lower one.
+constexpr std::size_t kOutboxPlaces = 4;
+
+std::size_t place_of(const v1::DataServerDown& message) {
+    return message.has_welcome() ? 0 : message.has_streams() ? 1 : 3;
+}
+std::size_t place_of(const v1::PublisherDown& message) {
+    return message.has_desired() ? 1 : message.has_heartbeat() ? 2 : 3;
+}
+std::size_t place_of(const v1::ConsumerDown& message) {
+    return message.has_assignment() ? 1 : message.has_heartbeat() ? 2 : 3;
+}
+constexpr std::size_t kHeartbeatPlace = 2;
+
+/// One call of a peer, as the core thread knows it. Thread of all calls: core.
+class PeerCall {
+  public:
+    virtual ~PeerCall() = default;
+    virtual void send(Action action) = 0;
+    /// Ends the call once the outbox is empty.
+    virtual void close(MonotonicTime now) = 0;
+    virtual void read_next() = 0;
+    /// Breaks the call off if it was closed long ago and the peer does not take the rest.
+    virtual void cancel_if_stuck(MonotonicTime now) = 0;
+};
+
+/// What is different between the three kinds of peers.
+struct DataServerCall {
+    using Up = v1::DataServerUp;
+    using Down = v1::DataServerDown;
+    using Said = FromDataServer;
+    using Say = ToDataServer;
+    static constexpr SessionKind kKind = SessionKind::data_server;
+};
+struct PublisherCall {
+    using Up = v1::PublisherUp;
+    using Down = v1::PublisherDown;
+    using Said = FromPublisher;
+    using Say = ToPublisher;
+    static constexpr SessionKind kKind = SessionKind::publisher;
+};
+struct ConsumerCall {
+    using Up = v1::ConsumerUp;
+    using Down = v1::ConsumerDown;
+    using Said = FromConsumer;
+    using Say = ToConsumer;
+    static constexpr SessionKind kKind = SessionKind::consumer;
+};
+
+/// The calls in progress. Thread: any.
+class Calls {
+  public:
+    explicit Calls(CoreThread& core) : core_(core) {}
+
+    /// Returns: none if there are too many already.
+    SessionId add(const std::shared_ptr<PeerCall>& call) {
+        const std::lock_guard lock(mutex_);
+        if (calls_.size() >= PeerService::kSessionsMax) {
+            return {};
+        }
+        const SessionId id{++newest_};
+        calls_.emplace(id, call);
+        return id;
+    }
+    void remove(SessionId id) {
+        const std::lock_guard lock(mutex_);
+        calls_.erase(id);
+    }
+    [[nodiscard]] std::shared_ptr<PeerCall> find(SessionId id) const {
+        const std::lock_guard lock(mutex_);
+        const auto found = calls_.find(id);
+        return found == calls_.end() ? nullptr : found->second;
+    }
+    [[nodiscard]] std::vector<std::shared_ptr<PeerCall>> all() const {
+        const std::lock_guard lock(mutex_);
+        std::vector<std::shared_ptr<PeerCall>> calls;
+        for (const auto& [id, call] : calls_) {
+            calls.push_back(call);
+        }
+        return calls;
+    }
+
+    [[nodiscard]] CoreThread& core() noexcept { return core_; }
+    [[nodiscard]] ByteCounters& bytes() noexcept { return bytes_; }
+
+  private:
+    CoreThread& core_;
+    ByteCounters bytes_;
+    mutable std::mutex mutex_;
+    std::map<SessionId, std::shared_ptr<PeerCall>> calls_;
+    std::uint64_t newest_ = 0;
+};
+
+/// Reactions come on gRPC's threads, sends on the core thread; `mutex_` lies between. gRPC never
+/// runs a reaction inside StartRead, StartWrite or Finish of a thread that is not its own.
+template <typename Kind>
+class PeerReactor final : public PeerCall,
+                          public grpc::ServerBidiReactor<typename Kind::Up, typename Kind::Down> {
+  public:
+    PeerReactor(Calls& calls, grpc::CallbackServerContext& context)
+        : calls_(calls), context_(context) {}
+
+    /// The reactor of a new call; it frees itself when the call is done.
+    static PeerReactor* open(Calls& calls, grpc::CallbackServerContext& context) {
+        auto call = std::make_shared<PeerReactor>(calls, context);
+        call->self_ = call;
+        call->id_ = calls.add(call);
+        if (!call->id_ || !calls.core().post(SessionOpened{call->id_, Kind::kKind})) {
+            call->is_finished_ = true;
+            call->Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many sessions"});
+        } else {
+            call->StartRead(&call->incoming_);
+        }
+        return call.get();
+    }
+
+    void send(Action action) override {
+        const typename Kind::Down message =
+            control::to_proto(std::get<typename Kind::Say>(action).message);
+        const std::size_t place = place_of(message);
+        const std::lock_guard lock(mutex_);
+        if (is_closing_ || is_finished_) {
+            return;
+        }
+        if (place == kHeartbeatPlace && outbox_[place].has_value() &&
+            ++heartbeats_unsent_ >= kHeartbeatsUnsentMax) {
+            context_.TryCancel();
+        }
+        outbox_[place] = message;
+        write_next();
+    }
+
+    void close(MonotonicTime now) override {
+        const std::lock_guard lock(mutex_);
+        is_closing_ = true;
+        closing_since_ = now;
+        finish_if_idle(grpc::Status::OK);
+    }
+
+    void read_next() override {
+        const std::lock_guard lock(mutex_);
+        if (!is_closing_ && !is_finished_) {
+            this->StartRead(&incoming_);
+        }
+    }
+
+    void cancel_if_stuck(MonotonicTime now) override {
+        const std::lock_guard lock(mutex_);
+        if (is_closing_ && !is_finished_ && now >= closing_since_ + kClosingPatience) {
+            context_.TryCancel();
+        }
+    }
+
+    void OnReadDone(bool ok) override {
+        if (!ok) {
+            end(grpc::Status::OK);
+            return;
+        }
+        calls_.bytes().received += incoming_.ByteSizeLong();
+        auto message = control::from_proto(incoming_);
+        const bool is_queued =
+            message ? calls_.core().post(typename Kind::Said{id_, std::move(*message)})
+                    : calls_.core().post(Malformed{id_, message.error().message});
+        if (!is_queued) {
+            end({grpc::StatusCode::RESOURCE_EXHAUSTED, "presence is overloaded"});
+        }
+    }
+
+    void OnWriteDone(bool ok) override {
+        if (!ok) {
+            end(grpc::Status::CANCELLED);
+        }
+        const std::lock_guard lock(mutex_);
+        is_writing_ = false;
+        if (place_of(outgoing_) == kHeartbeatPlace) {
+            heartbeats_unsent_ = 0;
+        }
+        write_next();
+        finish_if_idle(ok ? grpc::Status::OK : grpc::Status::CANCELLED);
+    }
+
+    void OnCancel() override { end(grpc::Status::CANCELLED); }
+
+    void OnDone() override {
+        if (id_) {
+            calls_.core().post(SessionClosed{id_});
+            calls_.remove(id_);
+        }
+        self_.reset();  // the core thread may hold it for a moment longer
+    }
+
+  private:
+    /// The peer is gone or gets nothing more: forgets the outbox and finishes.
+    void end(const grpc::Status& status) {
+        const std::lock_guard lock(mutex_);
+        is_closing_ = true;
+        outbox_ = {};
+        finish_if_idle(status);
+    }
+
+    void write_next() {
+        if (is_writing_ || is_finished_) {
+            return;
+        }
+        for (std::optional<typename Kind::Down>& place : outbox_) {
+            if (place.has_value()) {
+                outgoing_ = std::move(*place);
+                place.reset();
+                is_writing_ = true;
+                calls_.bytes().sent += outgoing_.ByteSizeLong();
+                this->StartWrite(&outgoing_);
+                return;
+            }
+        }
+    }
+
+    void finish_if_idle(const grpc::Status& status) {
+        if (is_closing_ && !is_writing_ && !is_finished_) {
+            is_finished_ = true;
+            this->Finish(status);
+        }
+    }
+
+    Calls& calls_;
+    grpc::CallbackServerContext& context_;
+    SessionId id_;
+    std::shared_ptr<PeerReactor> self_;
+    typename Kind::Up incoming_;
+    typename Kind::Down outgoing_;
+
+    std::mutex mutex_;  // guards all below, and outgoing_ while nothing is being written
+    std::array<std::optional<typename Kind::Down>, kOutboxPlaces> outbox_;
+    bool is_writing_ = false;
+    bool is_closing_ = false;
+    bool is_finished_ = false;
+    unsigned heartbeats_unsent_ = 0;
+    MonotonicTime closing_since_ = MonotonicTime::max() - kClosingPatience;
+};
+
+class DataServers final : public v1::DataServers::CallbackService {
+  public:
+    explicit DataServers(Calls& calls) : calls_(calls) {}
+    grpc::ServerBidiReactor<v1::DataServerUp, v1::DataServerDown>* Session(
+        grpc::CallbackServerContext* context) override {
+        return PeerReactor<DataServerCall>::open(calls_, *context);
+    }
+
+  private:
+    Calls& calls_;
+};
+
+class Publishers final : public v1::Publishers::CallbackService {
+  public:
+    explicit Publishers(Calls& calls) : calls_(calls) {}
+    grpc::ServerBidiReactor<v1::PublisherUp, v1::PublisherDown>* Session(
+        grpc::CallbackServerContext* context) override {
+        return PeerReactor<PublisherCall>::open(calls_, *context);
+    }
+
+  private:
+    Calls& calls_;
+};
+
+class Consumers final : public v1::Consumers::CallbackService {
+  public:
+    explicit Consumers(Calls& calls) : calls_(calls) {}
+    grpc::ServerBidiReactor<v1::ConsumerUp, v1::ConsumerDown>* Session(
+        grpc::CallbackServerContext* context) override {
+        return PeerReactor<ConsumerCall>::open(calls_, *context);
+    }
+
+  private:
+    Calls& calls_;
+};
+
+}  // namespace
+
+struct PeerService::Shared {
+    explicit Shared(CoreThread& core)
+        : calls(core), data_servers(calls), publishers(calls), consumers(calls) {}
+
+    Calls calls;
+    DataServers data_servers;
+    Publishers publishers;
+    Consumers consumers;
+};
+
+PeerService::PeerService(CoreThread& core) : shared_(std::make_unique<Shared>(core)) {}
+PeerService::~PeerService() = default;
+
+std::vector<grpc::Service*> PeerService::services() {
+    return {&shared_->data_servers, &shared_->publishers, &shared_->consumers};
+}
+
+const ByteCounters& PeerService::bytes() const noexcept { return shared_->calls.bytes(); }
+
+void PeerService::perform(Action action) {
+    const SessionId session = std::visit([](const auto& what) { return what.session; }, action);
+    const std::shared_ptr<PeerCall> call = shared_->calls.find(session);
+    if (call == nullptr) {
+        return;  // it ended meanwhile; its SessionClosed is in the queue
+    }
+    if (std::holds_alternative<CloseSession>(action)) {
+        call->close(monotonic_now());
+    } else {
+        call->send(std::move(action));
+    }
+}
+
+void PeerService::resume(SessionId session) {
+    if (const std::shared_ptr<PeerCall> call = shared_->calls.find(session)) {
+        call->read_next();
+    }
+}
+
+void PeerService::sweep(MonotonicTime now) {
+    for (const std::shared_ptr<PeerCall>& call : shared_->calls.all()) {
+        call->cancel_if_stuck(now);
+    }
+}
+
+}  // namespace penstock::presence
