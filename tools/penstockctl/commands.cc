@@ -1,0 +1,201 @@
+#include "penstockctl/commands.h"
+
+#include "penstockctl/json_of.h"
+#include "penstockctl/print.h"
+#include "presence.grpc.pb.h"
+
+#include <fmt/format.h>
+#include <grpc/support/log.h>
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+namespace penstock::ctl {
+
+const char* const kUsage =
+    "server list | server show NAME | stream list | stream show NAME | consumer list [STREAM] | "
+    "explain STREAM | events | status";
+
+namespace {
+
+constexpr std::chrono::seconds kDeadline{3};
+constexpr int kReplyBytesMax = 64 << 20;  // of a list of everything
+
+void silence(gpr_log_func_args*) {}
+
+void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+template <typename Message>
+void print_json(const Message& message) {
+    JsonWriter json;
+    append_json(json, message);
+    print(json.text() + "\n");
+}
+
+template <typename Messages>
+void print_json_array(const Messages& messages) {
+    JsonWriter json;
+    json.begin_array();
+    for (const auto& message : messages) {
+        append_json(json, message);
+    }
+    json.end_array();
+    print(json.text() + "\n");
+}
+
+class Commands {
+  public:
+    explicit Commands(const Request& request) : request_(request) {
+        // Errors are ours to say, in one line.
+        gpr_set_log_function(silence);
+        grpc::ChannelArguments arguments;
+        arguments.SetMaxReceiveMessageSize(kReplyBytesMax);
+        stub_ = v1::Operators::NewStub(grpc::CreateCustomChannel(
+            request.presence, grpc::InsecureChannelCredentials(), arguments));
+    }
+
+    Result<void> servers(const std::string& name, bool is_list) {
+        v1::ListServersRequest question;
+        v1::ListServersReply reply;
+        question.set_name(name);
+        return ask(&v1::Operators::Stub::ListServers, question, reply, [&] {
+            show(reply, reply.servers(), is_list);
+        });
+    }
+
+    Result<void> streams(const std::string& name, bool is_list) {
+        v1::ListStreamsRequest question;
+        v1::ListStreamsReply reply;
+        question.set_name(name);
+        return ask(&v1::Operators::Stub::ListStreams, question, reply, [&] {
+            show(reply, reply.streams(), is_list);
+        });
+    }
+
+    Result<void> consumers(const std::string& stream) {
+        v1::ListConsumersRequest question;
+        v1::ListConsumersReply reply;
+        question.set_stream(stream);
+        return ask(&v1::Operators::Stub::ListConsumers, question, reply, [&] {
+            request_.is_json ? print_json_array(reply.consumers()) : print(table_of(reply));
+        });
+    }
+
+    Result<void> explain(const std::string& stream) {
+        v1::ExplainRequest question;
+        v1::ExplainReply reply;
+        question.set_stream(stream);
+        return ask(&v1::Operators::Stub::Explain, question, reply, [&] {
+            request_.is_json ? print_json(reply) : print(page_of(reply));
+        });
+    }
+
+    Result<void> status() {
+        v1::StatusReply reply;
+        return ask(&v1::Operators::Stub::Status, v1::StatusRequest(), reply, [&] {
+            request_.is_json ? print_json(reply) : print(page_of(reply));
+        });
+    }
+
+    Result<void> events() {
+        grpc::ClientContext context;
+        if (!request_.is_following) {
+            context.set_deadline(std::chrono::system_clock::now() + kDeadline);
+        }
+        v1::EventsRequest question;
+        question.set_follow(request_.is_following);
+        question.set_stream(request_.stream);
+        const auto reader = stub_->Events(&context, question);
+        v1::Event event;
+        while (reader->Read(&event)) {
+            request_.is_json ? print_json(event) : print(line_of(event));
+            std::fflush(stdout);
+        }
+        return result_of(reader->Finish());
+    }
+
+  private:
+    template <typename Method, typename Question, typename Reply, typename Show>
+    Result<void> ask(Method method, const Question& question, Reply& reply, Show show) {
+        grpc::ClientContext context;
+        context.set_deadline(std::chrono::system_clock::now() + kDeadline);
+        const grpc::Status status = ((*stub_).*method)(&context, question, &reply);
+        if (status.ok()) {
+            show();
+        }
+        return result_of(status);
+    }
+
+    template <typename Reply, typename Infos>
+    void show(const Reply& reply, const Infos& infos, bool is_list) {
+        if (is_list) {
+            request_.is_json ? print_json_array(infos) : print(table_of(reply));
+        } else {
+            request_.is_json ? print_json(infos.Get(0)) : print(page_of(infos.Get(0)));
+        }
+    }
+
+    [[nodiscard]] Result<void> result_of(const grpc::Status& status) const {
+        switch (status.error_code()) {
+            case grpc::StatusCode::OK:
+                return {};
+            case grpc::StatusCode::UNAVAILABLE:
+                return Error{ErrorCode::unavailable,
+                             fmt::format("presence at {} cannot be reached ({}); is "
+                                         "penstock-presence running there? see --presence",
+                                         request_.presence,
+                                         status.error_message())};
+            case grpc::StatusCode::DEADLINE_EXCEEDED:
+                return Error{
+                    ErrorCode::timed_out,
+                    fmt::format("presence at {} did not answer within 3 s", request_.presence)};
+            default:
+                return Error{ErrorCode::not_found, status.error_message()};
+        }
+    }
+
+    const Request& request_;
+    std::unique_ptr<v1::Operators::Stub> stub_;
+};
+
+}  // namespace
+
+Result<void> run(const Request& request) {
+    const std::vector<std::string>& words = request.words;
+    const auto is = [&](std::initializer_list<std::string_view> wanted, std::size_t names) {
+        return words.size() == wanted.size() + names &&
+               std::equal(wanted.begin(), wanted.end(), words.begin());
+    };
+    Commands commands(request);
+    if (is({"server", "list"}, 0)) {
+        return commands.servers("", true);
+    }
+    if (is({"server", "show"}, 1)) {
+        return commands.servers(words[2], false);
+    }
+    if (is({"stream", "list"}, 0)) {
+        return commands.streams("", true);
+    }
+    if (is({"stream", "show"}, 1)) {
+        return commands.streams(words[2], false);
+    }
+    if (is({"consumer", "list"}, 0) || is({"consumer", "list"}, 1)) {
+        return commands.consumers(words.size() == 3 ? words[2] : "");
+    }
+    if (is({"explain"}, 1)) {
+        return commands.explain(words[1]);
+    }
+    if (is({"events"}, 0)) {
+        return commands.events();
+    }
+    if (is({"status"}, 0)) {
+        return commands.status();
+    }
+    return Error{ErrorCode::invalid_argument, fmt::format("no such command; say {}", kUsage)};
+}
+
+}  // namespace penstock::ctl

@@ -1,0 +1,63 @@
+#include "base/net_address.h"
+#include "base/options.h"
+#include "penstockctl/commands.h"
+
+#include <fmt/format.h>
+
+#include <string>
+#include <string_view>
+
+namespace {
+
+using namespace penstock;
+
+constexpr const char* kProgram = "penstockctl";
+
+Result<void> check_presence(const std::string& presence, bool insecure) {
+    const std::size_t colon = presence.rfind(':');
+    if (colon == std::string::npos || colon == 0 || colon + 1 == presence.size()) {
+        return Error{ErrorCode::invalid_argument,
+                     fmt::format("--presence '{}' is not HOST:PORT; write it like 127.0.0.1:7400",
+                                 presence)};
+    }
+    const Result<Endpoint> numeric = parse_endpoint(presence);
+    const bool is_loopback =
+        numeric ? numeric->ip.is_loopback() : presence.substr(0, colon) == "localhost";
+    if (!is_loopback && !insecure) {
+        return Error{ErrorCode::invalid_argument,
+                     fmt::format("--presence {} is not on loopback and the session is not "
+                                 "encrypted: add --insecure if that network is trusted",
+                                 presence)};
+    }
+    return {};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    ctl::Request request;
+    request.presence = "127.0.0.1:7400";
+    bool insecure = false;
+    Options options(kProgram, std::string("asks presence: ") + ctl::kUsage);
+    options.text("presence", request.presence, "HOST:PORT", "where presence listens");
+    options.flag("insecure", insecure, "allow plaintext beyond loopback");
+    options.flag("json,j", request.is_json, "one JSON document; of events, one object a line");
+    options.flag(
+        "follow", request.is_following, "of events: go on with new ones until interrupted");
+    options.text("stream", request.stream, "NAME", "of events: those of one stream");
+    options.rest("command", request.words, "what to ask");
+    const auto outcome = options.parse(argc, argv);
+    if (!outcome) {
+        return fail(kProgram, outcome.error());
+    }
+    if (*outcome == Options::Outcome::exit) {
+        return 0;
+    }
+    if (const auto checked = check_presence(request.presence, insecure); !checked) {
+        return fail(kProgram, checked.error());
+    }
+    if (const auto done = ctl::run(request); !done) {
+        return fail(kProgram, done.error());
+    }
+    return 0;
+}
