@@ -128,7 +128,7 @@ class PublisherImpl final : public Publisher, private PresenceEvents<DesiredPubl
 
     std::mutex send_mutex_;  // guards the three below; held while datagrams are handed over, so
                              // that after a STOP was acknowledged none leaves
-    UniqueFd socket_;  // connected to the data server; set by the I/O thread
+    UniqueFd socket_;        // connected to the data server; set by the I/O thread
     bool may_send_ = false;
     std::size_t payload_bytes_max_ = kPayloadBytesMax;
 

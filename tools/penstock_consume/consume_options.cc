@@ -32,10 +32,12 @@ void declare(Options& options, Given& given, ConsumeOptions& result) {
                  given.output,
                  "FILE",
                  "write the content to a file, which is emptied first, or to standard output (-), "
-                 "which is what happens without --output, --udp and --stats");
+                 "which is what happens without --udp and --stats");
     options.text(
         "udp", given.udp, "ADDRESS:PORT", "send the content on to this UDP port, of a player");
-    options.flag("stats", given.stats, "write no content; print rate, loss and jitter");
+    options.flag("stats",
+                 given.stats,
+                 "print rate, loss and jitter; without --output and --udp write no content");
     options.text("history",
                  given.history,
                  "AMOUNT",
@@ -68,20 +70,18 @@ void declare(Options& options, Given& given, ConsumeOptions& result) {
 
 /// Where the content goes. Errors: more than one place.
 Result<void> choose_output(const Given& given, ConsumeOptions& result) {
-    const int chosen =
-        (given.output.empty() ? 0 : 1) + (given.udp.empty() ? 0 : 1) + (given.stats ? 1 : 0);
-    if (chosen > 1) {
-        return Error{
-            ErrorCode::invalid_argument,
-            "more than one place for the content; give one of --output, --udp and --stats"};
+    if (!given.output.empty() && !given.udp.empty()) {
+        return Error{ErrorCode::invalid_argument,
+                     "more than one place for the content; give one of --output and --udp"};
     }
-    if (given.stats) {
-        result.output = OutputKind::stats;
-    } else if (!given.udp.empty()) {
+    result.stats = given.stats;
+    if (!given.udp.empty()) {
         result.output = OutputKind::udp;
         result.to = given.udp;
     } else if (!given.output.empty()) {
         result.to = given.output;
+    } else if (given.stats) {
+        result.output = OutputKind::none;
     }
     return {};
 }

@@ -11,7 +11,7 @@
 
 namespace penstock {
 
-enum class OutputKind { stream, udp, stats };
+enum class OutputKind { stream, udp, none };
 
 /// What `penstock-consume` is to do, judged as a whole.
 struct ConsumeOptions {
@@ -21,6 +21,7 @@ struct ConsumeOptions {
     std::optional<std::chrono::nanoseconds> length;  // from the first content
     std::optional<std::uint64_t> count;              // datagrams
     std::chrono::nanoseconds report_interval{std::chrono::seconds{1}};
+    bool stats = false;  // a line every report_interval, and a last one
     bool json = false;
 };
 

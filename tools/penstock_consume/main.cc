@@ -31,7 +31,7 @@ void install_signal_handlers() {
 
 Result<std::unique_ptr<Sink>> open_sink(const ConsumeOptions& options) {
     switch (options.output) {
-        case OutputKind::stats:
+        case OutputKind::none:
             return std::unique_ptr<Sink>(std::make_unique<NullSink>());
         case OutputKind::stream:
             return FileSink::open(options.to, stop_requested);

@@ -158,7 +158,7 @@ bool ReceiveLoop::is_done(MonotonicTime now) const {
 
 MonotonicTime ReceiveLoop::next_event(MonotonicTime now) const {
     MonotonicTime at = now + kWaitMost;
-    if (options_.output == OutputKind::stats) {
+    if (options_.stats) {
         at = std::min(at, report_at_);
     }
     if (options_.length && content_at_) {
@@ -213,13 +213,13 @@ Result<void> ReceiveLoop::look(MonotonicTime now) {
     looked_at_ = now;
     const ConsumerStatus status = consumer_.status();
     say_state(status);
-    if (status.socket_overflows > warned_overflows_ && options_.output != OutputKind::stats) {
+    if (status.socket_overflows > warned_overflows_ && options_.output != OutputKind::none) {
         log_warning(fmt::format("{} datagrams were lost here so far: the output is too slow",
                                 status.socket_overflows));
         // Said again when it has become twice as much: no line each time.
         warned_overflows_ = status.socket_overflows * 2;
     }
-    if (options_.output == OutputKind::stats && now >= report_at_) {
+    if (options_.stats && now >= report_at_) {
         report_at_ = std::max<MonotonicTime>(report_at_ + options_.report_interval, now);
         report(now, false);
     }
@@ -252,7 +252,7 @@ void ReceiveLoop::say_state(const ConsumerStatus& status) {
 }
 
 void ReceiveLoop::report(MonotonicTime now, bool is_final) {
-    const bool wanted = options_.output == OutputKind::stats || (is_final && options_.json);
+    const bool wanted = options_.stats || (is_final && options_.json);
     if (!wanted) {
         return;
     }
