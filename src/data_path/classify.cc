@@ -160,6 +160,11 @@ Classify::Verdict Classify::examine_frame(const rte_mbuf& frame) const noexcept 
     if (bytes.size() < kEthernetBytes) {
         return {.kind = Kind::drop, .reason = DropReason::frame_too_short};
     }
+    // Without its tag Linux would take it for a frame of our own network.
+    if ((frame.ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0 &&
+        (frame.vlan_tci & kVlanIdMask) != 0) {
+        return {.kind = Kind::drop, .reason = DropReason::vlan_stripped};
+    }
     const auto& ethernet = *reinterpret_cast<const rte_ether_hdr*>(bytes.data());
     const bool to_group = rte_is_multicast_ether_addr(&ethernet.dst_addr) != 0;
     if (!to_group &&

@@ -13,6 +13,7 @@ namespace penstock {
     X(frame_too_short,     "frame ends before its Ethernet or IP header does")                    \
     X(frame_segmented,     "frame came in several mbufs; lower the MTU or raise the data room")   \
     X(not_our_mac,         "frame is addressed to another MAC address")                            \
+    X(vlan_stripped,       "frame of a VLAN whose tag the NIC took off")                           \
     X(ip_header_invalid,   "IP version, header length or total length contradicts the frame")    \
     X(ip_checksum_wrong,   "IPv4 header checksum is wrong")                                       \
     X(ip_options,          "IPv4 options in a packet for a stream port")                          \

@@ -1,6 +1,7 @@
 #include "support/worker_world.h"
 
 #include <fmt/format.h>
+#include <rte_cycles.h>
 #include <rte_eth_ring.h>
 #include <rte_mbuf.h>
 #include <rte_ring.h>
@@ -95,8 +96,8 @@ WorkerWorld::~WorkerWorld() {
         }
         session_messages(worker);
         exceptions(worker);
-        memory_.reclaim(worker, counters(worker).applied_commands.read());
     }
+    reclaim();
     expect_balanced();
     EXPECT_EQ(mbufs_in_use(), 0U) << "packets that never came back to their pool";
     EXPECT_EQ(memory_.retired(), 0U);
@@ -150,15 +151,19 @@ rte_mbuf* WorkerWorld::mbuf_of(std::span<const std::uint8_t> bytes) {
     return mbuf;
 }
 
-void WorkerWorld::receive(const Bytes& frame,
-                          std::uint8_t port,
-                          std::uint8_t worker,
-                          std::uint64_t flags) {
+void WorkerWorld::receive(const Bytes& frame, std::uint8_t port, std::uint8_t worker) {
     rte_mbuf* mbuf = mbuf_of(frame);
-    mbuf->ol_flags |= flags;
-    mbuf->port = RTE_MBUF_PORT_INVALID;
+    mbuf->port = RTE_MBUF_PORT_INVALID;  // for rx to say
     ++offered_;
     ASSERT_EQ(rte_ring_sp_enqueue(arriving_[port][worker], mbuf), 0);
+}
+
+void WorkerWorld::receive_flagged(const Bytes& frame, std::uint64_t flags, std::uint16_t vlan_tci) {
+    rte_mbuf* mbuf = mbuf_of(frame);
+    mbuf->ol_flags |= flags;
+    mbuf->vlan_tci = vlan_tci;
+    ++offered_;
+    ASSERT_EQ(rte_ring_sp_enqueue(arriving_[0][0], mbuf), 0);
 }
 
 void WorkerWorld::receive_segmented(const Bytes& frame, std::size_t first) {
@@ -197,14 +202,29 @@ std::uint32_t WorkerWorld::waiting(std::uint8_t port, std::uint8_t worker) const
     return rte_ring_count(leaving_[port][worker]);
 }
 
-std::uint32_t WorkerWorld::segments_of_next() const {
-    rte_ring* ring = leaving_[0][0];
-    void* first = nullptr;
-    std::vector<void*> all(rte_ring_count(ring));
-    rte_ring_sc_dequeue_bulk(ring, all.data(), static_cast<unsigned>(all.size()), nullptr);
-    first = all.empty() ? nullptr : all.front();
-    rte_ring_sp_enqueue_bulk(ring, all.data(), static_cast<unsigned>(all.size()), nullptr);
-    return first == nullptr ? 0 : static_cast<rte_mbuf*>(first)->nb_segs;
+std::vector<rte_mbuf*> WorkerWorld::look_into(rte_ring* ring) {
+    std::vector<rte_mbuf*> packets(rte_ring_count(ring));
+    auto** table = reinterpret_cast<void**>(packets.data());
+    const auto count = static_cast<unsigned>(packets.size());
+    rte_ring_sc_dequeue_bulk(ring, table, count, nullptr);
+    rte_ring_sp_enqueue_bulk(ring, table, count, nullptr);
+    return packets;
+}
+
+std::vector<unsigned> WorkerWorld::segments() const {
+    std::vector<unsigned> counts;
+    for (const rte_mbuf* packet : look_into(leaving_[0][0])) {
+        counts.push_back(packet->nb_segs);
+    }
+    return counts;
+}
+
+std::vector<unsigned> WorkerWorld::ports_of_session_messages() const {
+    std::vector<unsigned> ports;
+    for (const rte_mbuf* packet : look_into(workers_[0].config.session_messages)) {
+        ports.push_back(packet->port);
+    }
+    return ports;
 }
 
 void WorkerWorld::send(std::uint8_t worker, const WorkerCommand& command) {
@@ -306,6 +326,22 @@ void WorkerWorld::settle() {
                 quiet = 0;
             }
         }
+    }
+}
+
+void WorkerWorld::publish_counters() {
+    // 64 flows every 100 us; the test's flows are counted in hundreds.
+    const std::uint64_t until = rte_rdtsc() + rte_get_tsc_hz() / 200;
+    while (rte_rdtsc() < until) {
+        for (std::uint8_t worker = 0; worker < options_.workers; ++worker) {
+            turn(worker);
+        }
+    }
+}
+
+void WorkerWorld::reclaim() {
+    for (std::uint8_t worker = 0; worker < options_.workers; ++worker) {
+        memory_.reclaim(worker, counters(worker).applied_commands.read());
     }
 }
 

@@ -12,10 +12,9 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
-#include <string_view>
+#include <span>
 #include <vector>
 
 struct rte_ring;
@@ -48,19 +47,17 @@ class WorkerWorld {
     WorkerWorld& operator=(const WorkerWorld&) = delete;
 
     // The network.
-    /// `flags`: RTE_MBUF_F_RX_...
-    void receive(const Bytes& frame,
-                 std::uint8_t port = 0,
-                 std::uint8_t worker = 0,
-                 std::uint64_t flags = 0);
+    void receive(const Bytes& frame, std::uint8_t port = 0, std::uint8_t worker = 0);
+    /// With what a NIC may say about it: RTE_MBUF_F_RX_..., and the tag it took off.
+    void receive_flagged(const Bytes& frame, std::uint64_t flags, std::uint16_t vlan_tci = 0);
     /// The same frame split into mbufs of `first` bytes and the rest.
     void receive_segmented(const Bytes& frame, std::size_t first);
     /// Frames the port's queue of `worker` has sent since the last call, chains made one.
     std::vector<Bytes> sent(std::uint8_t port = 0, std::uint8_t worker = 0);
     /// The same, without taking them off the wire.
     std::uint32_t waiting(std::uint8_t port = 0, std::uint8_t worker = 0) const;
-    /// Segments of the next sent frame.
-    std::uint32_t segments_of_next() const;
+    /// Segments of each sent frame that waits.
+    std::vector<unsigned> segments() const;
 
     // Control.
     Stream* open_stream(std::uint16_t udp_port = kFirstStreamPort,
@@ -82,12 +79,18 @@ class WorkerWorld {
     /// To be sent by `worker`.
     void send_for_control(const Bytes& frame, std::uint16_t port, std::uint8_t worker = 0);
     std::vector<Bytes> session_messages(std::uint8_t worker = 0);
+    /// mbuf->port of the session messages that wait.
+    std::vector<unsigned> ports_of_session_messages() const;
     std::vector<Bytes> exceptions(std::uint8_t worker = 0);
 
     // Time.
     bool turn(std::uint8_t worker = 0) { return workers_[worker].worker->run_once(); }
     /// Turns of all workers until none finds anything to do, several times over.
     void settle();
+    /// Turns until the counters of every flow have been published.
+    void publish_counters();
+    /// Frees what the workers have given back.
+    void reclaim();
 
     // Books.
     [[nodiscard]] const WorkerCounters& counters(std::uint8_t worker = 0) const {
@@ -131,6 +134,7 @@ class WorkerWorld {
     rte_ring* make_ring(std::uint32_t packets);
     void make_port(std::uint8_t port);
     std::vector<Bytes> drain(rte_ring* ring);
+    static std::vector<rte_mbuf*> look_into(rte_ring* ring);
     rte_mbuf* mbuf_of(std::span<const std::uint8_t> bytes);
 
     WorldOptions options_;
