@@ -113,12 +113,22 @@ DataServerOutputs outputs(const DataServerConfig& config,
         .measure = [&] { return workers.measure(machine, config.link_bits_per_second); }};
 }
 
+/// After what can fail: an error at start is one line on standard error and nothing else.
+void log_effective(std::string_view options) {
+    while (!options.empty()) {
+        const std::size_t end = options.find('\n');
+        log_info(fmt::format("option {}", options.substr(0, end)));
+        options.remove_prefix(end == std::string_view::npos ? options.size() : end + 1);
+    }
+}
+
 /// Everything from the machine upwards; taken down in reverse when it returns.
 Result<void> serve(const DataServerConfig& config) {
     auto set_up = Machine::set_up(config);
     if (!set_up) {
         return std::move(set_up).error();
     }
+    log_effective(config.effective);
     Machine& machine = *set_up;
     StreamMemory memory(machine.plan.ring_packets, machine.socket());
     auto made = Workers::create(config, machine);
@@ -158,14 +168,6 @@ Result<void> serve(const DataServerConfig& config) {
     return {};
 }
 
-void log_effective(std::string_view options) {
-    while (!options.empty()) {
-        const std::size_t end = options.find('\n');
-        log_info(fmt::format("option {}", options.substr(0, end)));
-        options.remove_prefix(end == std::string_view::npos ? options.size() : end + 1);
-    }
-}
-
 int run(int argc, const char* const* argv) {
     const auto config = parse_config(argc, argv, usable_cpus());
     if (!config) {
@@ -174,7 +176,6 @@ int run(int argc, const char* const* argv) {
     if (!*config) {
         return 0;
     }
-    log_effective((*config)->effective);
     if (!initialise_cryptography()) {
         return fail(kProgram, {ErrorCode::system, "libsodium does not start"});
     }

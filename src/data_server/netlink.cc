@@ -70,7 +70,9 @@ Result<void> configure_link(nl_sock& socket, unsigned if_index, const LinkSettin
     const Owned<rtnl_link> change(rtnl_link_alloc());
     const Owned<nl_addr> mac(nl_addr_build(AF_LLC, settings.mac.bytes.data(), 6));
     rtnl_link_set_ifindex(which.get(), static_cast<int>(if_index));
-    rtnl_link_set_addr(change.get(), mac.get());
+    if (settings.mac != MacAddress{}) {
+        rtnl_link_set_addr(change.get(), mac.get());
+    }
     rtnl_link_set_mtu(change.get(), settings.mtu);
     rtnl_link_set_flags(change.get(), IFF_UP);
     if (const int code = rtnl_link_change(&socket, which.get(), change.get(), 0); code < 0) {

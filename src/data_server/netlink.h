@@ -26,7 +26,7 @@ Result<NetlinkSocket> open_netlink();
 Error netlink_error(std::string_view what, int code);
 
 struct LinkSettings {
-    MacAddress mac;
+    MacAddress mac;  // all zero: the one it has
     std::uint16_t mtu;
     InterfaceAddress address;
 };
