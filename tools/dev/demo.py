@@ -166,6 +166,7 @@ class Demo:
         with self._tell.step("flowing", "two consumers ask, join directly, and copies flow"):
             for label in ("viewer1", "viewer2"):
                 self._consume(label)
+            self._bytes_after_join("viewer1")  # ffmpeg has begun
             self._table(LIVE_S)
 
     def _late_joiner(self):
