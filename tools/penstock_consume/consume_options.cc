@@ -99,7 +99,8 @@ Result<HistoryRequest> parse_history(std::string_view text) {
         return HistoryRequest{.packets = packets, .duration = milliseconds{0}};
     }
     const Result<std::chrono::nanoseconds> duration = parse_duration(text);
-    const bool is_legal = duration && *duration >= milliseconds{1} && *duration <= kLongest;
+    const bool is_legal =
+        duration && *duration > std::chrono::nanoseconds{0} && *duration <= kLongest;
     if (!is_legal) {
         return Error{ErrorCode::invalid_argument,
                      fmt::format("--history '{}' is neither none, nor a number of packets, nor a "

@@ -66,6 +66,11 @@ MonotonicTime ExecSource::tend(MonotonicTime now) {
 void ExecSource::on_end(MonotonicTime now) {
     const std::string ending = child_->ending();
     const bool was_told = child_->is_ending();
+    if (!was_told) {
+        // Its last words are still in the pipe, which holds a bounded amount.
+        while (!output_ended_ && read_output(now) == Got::bytes) {
+        }
+    }
     child_.reset();
     if (was_told || !is_wanted_) {
         return;
@@ -82,15 +87,16 @@ void ExecSource::on_end(MonotonicTime now) {
     restart_pause_ = std::min(restart_pause_ * 2, kRestartMost);
 }
 
-bool ExecSource::read_output(MonotonicTime now) {
+ExecSource::Got ExecSource::read_output(MonotonicTime now) {
     const ssize_t count = ::read(child_->output(), chunk_.data(), chunk_.size());
     if (count == 0) {
         recognise(true);
         packetiser_->finish();
-        return false;
+        has_unsent_ = false;
+        return Got::end;
     }
     if (count < 0) {
-        return errno == EAGAIN || errno == EINTR;
+        return errno == EAGAIN || errno == EINTR ? Got::nothing_yet : Got::end;
     }
     const auto bytes = std::span<const std::byte>(chunk_).first(static_cast<std::size_t>(count));
     read_at_ = now;
@@ -101,7 +107,7 @@ bool ExecSource::read_output(MonotonicTime now) {
         unrecognised_.insert(unrecognised_.end(), bytes.begin(), bytes.end());
         recognise(false);
     }
-    return true;
+    return Got::bytes;
 }
 
 void ExecSource::recognise(bool at_end) {
@@ -125,9 +131,10 @@ Result<SourceStep> ExecSource::fill(DatagramBatch& batch, MonotonicTime now) {
     }
     if (child_ && !child_->is_ending() && !output_ended_ &&
         (!packetiser_ || packetiser_->empty())) {
-        output_ended_ = !read_output(now);
-        if (has_unsent_ && packetiser_ && packetiser_->empty() && now - read_at_ >= kFlushAfter) {
-            packetiser_->finish();
+        output_ended_ = read_output(now) == Got::end;
+        if (has_unsent_ && now - read_at_ >= kFlushAfter) {
+            recognise(true);
+            packetiser_->flush();
             has_unsent_ = false;
         }
     }

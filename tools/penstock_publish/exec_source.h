@@ -38,8 +38,9 @@ class ExecSource final : public Source {
 
   private:
     Result<void> run_if_due(MonotonicTime now);
-    /// Reads what is there, a bounded amount. False when the command has closed its output.
-    bool read_output(MonotonicTime now);
+    enum class Got { bytes, nothing_yet, end };
+    /// Reads once.
+    Got read_output(MonotonicTime now);
     void recognise(bool at_end);
     void on_end(MonotonicTime now);
     SourceStep step(const DatagramBatch& batch, MonotonicTime now) const;

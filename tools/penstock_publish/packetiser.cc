@@ -1,15 +1,9 @@
 #include "penstock_publish/packetiser.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace penstock {
 namespace {
-
-void append(PacedDatagram& datagram, std::span<const std::byte> bytes) noexcept {
-    std::memcpy(datagram.buffer.data() + datagram.bytes, bytes.data(), bytes.size());
-    datagram.bytes += bytes.size();
-}
 
 std::chrono::nanoseconds pcr_duration(std::uint64_t ticks) noexcept {
     return std::chrono::nanoseconds{
@@ -21,19 +15,8 @@ std::chrono::nanoseconds pcr_duration(std::uint64_t ticks) noexcept {
 void OpaquePacketiser::push(std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
         const std::size_t taken = std::min(bytes.size(), payload_bytes_ - next_.bytes);
-        append(next_, bytes.first(taken));
+        append(bytes.first(taken), payload_bytes_);
         bytes = bytes.subspan(taken);
-        if (next_.bytes == payload_bytes_) {
-            queue_.push_back(next_);
-            next_.bytes = 0;
-        }
-    }
-}
-
-void OpaquePacketiser::finish() {
-    if (next_.bytes > 0) {
-        queue_.push_back(next_);
-        next_.bytes = 0;
     }
 }
 
@@ -77,20 +60,13 @@ void TsPacketiser::push(std::span<const std::byte> bytes) {
 
 void TsPacketiser::take(bool at_end) {
     while (const auto packet = framer_.next(at_end)) {
-        append(next_, *packet);
-        if (next_.bytes == kTsDatagramBytes) {
-            queue_.push_back(next_);
-            next_.bytes = 0;
-        }
+        append(*packet, kTsDatagramBytes);
     }
 }
 
 void TsPacketiser::finish() {
     take(true);
-    if (next_.bytes > 0) {
-        queue_.push_back(next_);
-        next_.bytes = 0;
-    }
+    flush();
 }
 
 void TsPacer::push(std::span<const std::byte> bytes) {
@@ -130,7 +106,6 @@ void TsPacer::on_reference(std::uint64_t pcr, bool is_discontinuity) {
         const bool is_jump = is_discontinuity || length > kReferenceGapMost || packets == 0;
         if (!is_jump) {
             interval_ = length / packets;
-            has_interval_ = true;
         }
         release_segment(is_jump ? interval_ * packets : length);
     }
@@ -144,12 +119,8 @@ void TsPacer::release_segment(std::chrono::nanoseconds length) {
         if (next_.bytes == 0) {
             next_.at = at_ + length * i / packets;
         }
-        append(next_, left.first(kTsPacketBytes));
+        append(left.first(kTsPacketBytes), kTsDatagramBytes);
         left = left.subspan(kTsPacketBytes);
-        if (next_.bytes == kTsDatagramBytes) {
-            queue_.push_back(next_);
-            next_.bytes = 0;
-        }
     }
     segment_.clear();
     at_ += length;
@@ -159,10 +130,7 @@ void TsPacer::finish() {
     take(true);
     release_segment(interval_ * static_cast<std::int64_t>(segment_packets()));
     reference_.reset();  // content that begins anew has a clock that begins anew
-    if (next_.bytes > 0) {
-        queue_.push_back(next_);
-        next_.bytes = 0;
-    }
+    flush();
 }
 
 }  // namespace penstock

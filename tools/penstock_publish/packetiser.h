@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <deque>
 #include <optional>
 #include <span>
@@ -37,6 +38,13 @@ class Packetiser {
     /// The content ends, or begins anew: what is kept back goes out, in a short datagram if need
     /// be.
     virtual void finish() = 0;
+    /// The content pauses: what is whole goes out now, in a short datagram if need be.
+    void flush() {
+        if (next_.bytes > 0) {
+            queue_.push_back(next_);
+            next_.bytes = 0;
+        }
+    }
 
     [[nodiscard]] bool empty() const noexcept { return queue_.empty(); }
     [[nodiscard]] const PacedDatagram& front() const noexcept { return queue_.front(); }
@@ -44,7 +52,17 @@ class Packetiser {
 
   protected:
     Packetiser() = default;
+    /// Adds a piece to the datagram that is being made, which is done when it has `full` bytes.
+    void append(std::span<const std::byte> piece, std::size_t full) {
+        std::memcpy(next_.buffer.data() + next_.bytes, piece.data(), piece.size());
+        next_.bytes += piece.size();
+        if (next_.bytes == full) {
+            flush();
+        }
+    }
+
     std::deque<PacedDatagram> queue_;
+    PacedDatagram next_;
 };
 
 /// Datagrams of one size; the last may be shorter.
@@ -53,11 +71,10 @@ class OpaquePacketiser final : public Packetiser {
     /// `payload_bytes`: 1..Publisher::kPayloadBytesMax.
     explicit OpaquePacketiser(std::size_t payload_bytes) : payload_bytes_(payload_bytes) {}
     void push(std::span<const std::byte> bytes) override;
-    void finish() override;
+    void finish() override { flush(); }
 
   private:
     const std::size_t payload_bytes_;
-    PacedDatagram next_;
 };
 
 /// Finds the packets of a transport stream in a run of bytes, also after bytes were lost or added.
@@ -87,7 +104,6 @@ class TsPacketiser final : public Packetiser {
     void take(bool at_end);
 
     TsFramer framer_;
-    PacedDatagram next_;
 };
 
 /// The same, paced by the program clock (PCR) of the stream: packets between two clock references
@@ -104,16 +120,12 @@ class TsPacer final : public Packetiser {
     void push(std::span<const std::byte> bytes) override;
     void finish() override;
 
-    [[nodiscard]] std::uint64_t skipped_bytes() const noexcept { return framer_.skipped_bytes(); }
-    [[nodiscard]] bool has_clock() const noexcept { return has_interval_; }
-
   private:
     void take(bool at_end);
     void take_packet(std::span<const std::byte> packet);
     void on_reference(std::uint64_t pcr, bool is_discontinuity);
     /// Sends the segment out over `length`, and moves on by it.
     void release_segment(std::chrono::nanoseconds length);
-    void flush();
     [[nodiscard]] std::size_t segment_packets() const noexcept {
         return segment_.size() / kTsPacketBytes;
     }
@@ -124,8 +136,6 @@ class TsPacer final : public Packetiser {
     std::vector<std::byte> segment_;          // packets from that reference on
     std::chrono::nanoseconds at_{0};          // of the segment's first packet
     std::chrono::nanoseconds interval_{0};    // between packets, of the last good segment
-    bool has_interval_ = false;
-    PacedDatagram next_;
 };
 
 }  // namespace penstock
