@@ -104,7 +104,7 @@ class PublisherImpl final : public Publisher, private PresenceEvents<DesiredPubl
     void accepted();
     void starting(const std::string& trouble);
 
-    void report(bool transmitting, std::string trouble);
+    void report();
     void forbid_sending() {
         const std::lock_guard lock(send_mutex_);
         may_send_ = false;
@@ -119,12 +119,13 @@ class PublisherImpl final : public Publisher, private PresenceEvents<DesiredPubl
 
     const IpAddress bind_;
 
-    mutable std::mutex mutex_;  // guards the five below; taken before any other
+    mutable std::mutex mutex_;  // guards the six below; taken before any other
     std::condition_variable changed_;
     PublisherStatus status_;
     std::optional<DesiredPublishing> pending_;  // for the I/O thread
     bool was_stopped_ = false;                  // a STOP or WAIT came before it
     DesiredPublishing desired_;                 // newest
+    std::string trouble_;                       // with the data server
 
     std::mutex send_mutex_;  // guards the three below; held while datagrams are handed over, so
                              // that after a STOP was acknowledged none leaves
@@ -220,23 +221,22 @@ void PublisherImpl::on_desired(const DesiredPublishing& desired) {
             status_.data_server = to_string(desired.endpoint);
         }
         status_.last_error.clear();
+        trouble_.clear();
         desired_ = desired;
         pending_ = desired;
         changed_.notify_all();
+        report();
     }
     wake_.set();
-    report(transmitting, {});
 }
 
-void PublisherImpl::report(bool transmitting, std::string trouble) {
-    PublishingReport report;
-    {
-        const std::lock_guard lock(mutex_);
-        report.version = desired_.version;
-        report.state = desired_.state;
-    }
-    report.transmitting = transmitting && report.state == DesiredPublishing::State::start;
-    report.trouble = std::move(trouble);
+/// Tells presence what holds now. Called with mutex_ held, so that of two threads the one that
+/// changed something last is also the one that is heard last.
+void PublisherImpl::report() {
+    const PublishingReport report{.version = desired_.version,
+                                  .state = desired_.state,
+                                  .transmitting = status_.state == PublisherState::transmitting,
+                                  .trouble = trouble_};
     const std::lock_guard lock(session_mutex_);
     if (reporter_ != nullptr) {
         reporter_->report(report);
@@ -341,42 +341,42 @@ void PublisherImpl::send_due(MonotonicTime now) {
         starting(join_.trouble(now));
         join_.start(join_.target(), random_u64(), now);
     } else if (join_.take_renewal(now)) {
-        const std::string trouble = join_.trouble(now);
-        report(join_.state() == JoinState::accepted, trouble);
         const std::lock_guard lock(mutex_);
-        status_.last_error = trouble;
+        trouble_ = join_.trouble(now);
+        status_.last_error = trouble_;
+        report();
     }
 }
 
 void PublisherImpl::accepted() {
+    const std::lock_guard lock(mutex_);
+    // A STOP or another place may have come between: then that holds.
+    if (desired_.state != DesiredPublishing::State::start ||
+        desired_.endpoint != join_.target().server || was_stopped_) {
+        return;
+    }
     {
-        const std::lock_guard lock(mutex_);
-        // A STOP may have come between: then it holds.
-        if (desired_.state != DesiredPublishing::State::start ||
-            desired_.endpoint != join_.target().server || was_stopped_) {
-            return;
-        }
-        status_.state = PublisherState::transmitting;
-        status_.last_error.clear();
         const std::lock_guard send_lock(send_mutex_);
         may_send_ = true;
         payload_bytes_max_ = std::min(kPayloadBytesMax, join_.payload_bytes_max());
-        changed_.notify_all();
     }
-    report(true, {});
+    status_.state = PublisherState::transmitting;
+    status_.last_error.clear();
+    trouble_.clear();
+    changed_.notify_all();
+    report();
 }
 
 void PublisherImpl::starting(const std::string& trouble) {
+    const std::lock_guard lock(mutex_);
     forbid_sending();
-    {
-        const std::lock_guard lock(mutex_);
-        if (desired_.state == DesiredPublishing::State::start) {
-            status_.state = PublisherState::starting;
-        }
-        status_.last_error = trouble;
-        changed_.notify_all();
+    if (desired_.state == DesiredPublishing::State::start) {
+        status_.state = PublisherState::starting;
     }
-    report(false, trouble);
+    status_.last_error = trouble;
+    trouble_ = trouble;
+    changed_.notify_all();
+    report();
 }
 
 }  // namespace
