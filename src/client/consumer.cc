@@ -87,6 +87,7 @@ class ConsumerImpl final : public Consumer, private ConsumerEvents {
     Arrival sort(std::size_t index, MonotonicTime now);
     void wait(MonotonicTime deadline);
     void leave_previous();
+    void give_flow_up();
     void set_state(ConsumerState state);
 
     void end(const Error& error);
@@ -127,7 +128,8 @@ class ConsumerImpl final : public Consumer, private ConsumerEvents {
     JoinClient join_;
     std::optional<JoinClient> previous_;  // the flow we have until the new one is accepted
     ReceivedBatch received_;
-    bool may_have_more_ = false;  // the last receive filled all its room
+    bool is_told_to_wait_ = false;  // by presence, while a flow may still stand
+    bool may_have_more_ = false;    // the last receive filled all its room
 
     std::unique_ptr<ConsumerSession> session_;  // last: its thread uses the above
 };
@@ -236,6 +238,12 @@ void ConsumerImpl::send_due(MonotonicTime now) {
         }
     }
     const bool has_ended = join_.state() == JoinState::ended;
+    if (is_told_to_wait_) {
+        if (has_ended || join_.is_silent(now)) {
+            give_flow_up();  // presence will say where it goes on
+        }
+        return;
+    }
     if (!has_ended && !join_.take_renewal(now)) {
         return;
     }
@@ -269,12 +277,16 @@ void ConsumerImpl::apply_desired(MonotonicTime now) {
 }
 
 void ConsumerImpl::apply(const DesiredConsuming& desired, MonotonicTime now) {
-    if (desired.state == DesiredConsuming::State::wait) {
-        send_leave();
-        set_state(ConsumerState::waiting);
+    const bool stands = join_.state() == JoinState::accepted && !join_.is_silent(now);
+    is_told_to_wait_ = desired.state == DesiredConsuming::State::wait;
+    if (is_told_to_wait_) {
+        // A presence that has just started knows of no stream yet. A flow that stands is the data
+        // server's to end, which it does when the stream is closed there.
+        if (!stands) {
+            give_flow_up();
+        }
         return;
     }
-    const bool stands = join_.state() == JoinState::accepted && !join_.is_silent(now);
     if (stands && join_.target().server == desired.endpoint) {
         join_.confirm(now);
         set_state(ConsumerState::receiving);
@@ -295,6 +307,11 @@ void ConsumerImpl::apply(const DesiredConsuming& desired, MonotonicTime now) {
                 random_u64(),
                 now);
     set_state(ConsumerState::joining);
+}
+
+void ConsumerImpl::give_flow_up() {
+    send_leave();
+    set_state(ConsumerState::waiting);
 }
 
 void ConsumerImpl::set_state(ConsumerState state) {
