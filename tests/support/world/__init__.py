@@ -13,12 +13,12 @@ Run as root. Start reading at namespaces.World.
 """
 
 from .capture import Capture, Checksums, Datagram, checksums_of, datagrams_of, rows_of
-from .content import PAYLOAD_BYTES, Head, heads_of, is_contiguous
+from .content import PAYLOAD_BYTES, Head, fault_in, heads_of
 from .media import decoded_frames, make_mpegts
 from .namespaces import DRIVERS, DataServerHost, Host, Interrupted, World, WorldError, sweep
 from .packets import FrameSender, UdpFrame
 from .processes import CommandFailed, Process, ProcessFailed, eventually, json_lines, run
-from .programs import Programs, consumer_state, publisher_state
+from .programs import Programs, consumer_state, counts_of, publisher_state
 
 __all__ = [
     "DRIVERS",
@@ -40,11 +40,12 @@ __all__ = [
     "WorldError",
     "checksums_of",
     "consumer_state",
+    "counts_of",
     "datagrams_of",
     "decoded_frames",
     "eventually",
+    "fault_in",
     "heads_of",
-    "is_contiguous",
     "json_lines",
     "make_mpegts",
     "publisher_state",

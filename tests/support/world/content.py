@@ -30,10 +30,10 @@ def heads_of(octets, payload_bytes=PAYLOAD_BYTES):
     return heads
 
 
-def is_contiguous(heads):
-    """Whether datagrams of one run are there without a gap, a repeat or a change of order."""
-    first = heads[0]
-    return all(
-        (head.run, head.sequence) == (first.run, first.sequence + index)
-        for index, head in enumerate(heads)
-    )
+def fault_in(heads):
+    """What is wrong with datagrams that should be one run without a gap, a repeat or a change of
+    order; "" if nothing is."""
+    for index, (before, head) in enumerate(zip(heads, heads[1:]), start=1):
+        if (head.run, head.sequence) != (before.run, before.sequence + 1):
+            return f"datagram {index} of {len(heads)} is {head}, but comes after {before}"
+    return ""

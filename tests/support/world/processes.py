@@ -210,7 +210,7 @@ class Process:
         regex = re.compile(pattern)
         return self._wait_for(regex.search, f"line matching {pattern!r}", timeout_s, stream)
 
-    def wait_for_object(self, timeout_s, stream="stdout", **fields):
+    def wait_for_object(self, timeout_s, stream="stdout", /, **fields):
         """The same for the next line that is a JSON object with these fields; returns the object."""
 
         def has_fields(line):

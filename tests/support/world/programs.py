@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
+import signal
 from pathlib import Path
 
 from .namespaces import PREFIX_BITS
 _PRESENCE_PORT = 7400
 _READY_TIMEOUT_S = 30
 _STATE_TIMEOUT_S = 30
+_COUNTS_TIMEOUT_S = 10
 PATHS = {
     "penstock-presence": "src/presence/penstock-presence",
     "penstock-data": "src/data_server/penstock-data",
@@ -25,6 +28,20 @@ def publisher_state(process, state, timeout_s=_STATE_TIMEOUT_S):
 def consumer_state(process, state, timeout_s=_STATE_TIMEOUT_S):
     """The same of a consumer, whose standard output may carry content."""
     return process.wait_for_object(timeout_s, "stderr", event="state", state=state)
+
+
+def counts_of(data_server):
+    """The counters of a penstock-data process by name, those that are not 0: what it dropped as
+    "drop.<reason>", what became of session messages as "session.<event>"."""
+    data_server.signal(signal.SIGUSR1)
+    data_server.wait_for(r"port \S+: received=", _COUNTS_TIMEOUT_S, stream="stderr")
+    newest = {}
+    for line in data_server.stderr.text().splitlines():
+        found = re.search(r"(drops|session messages): (.*)", line)
+        if found:
+            newest[found[1]] = re.findall(r"(\w+)=(\d+)", found[2])
+    kinds = {"drops": "drop", "session messages": "session"}
+    return {f"{kinds[k]}.{name}": int(n) for k, pairs in newest.items() for name, n in pairs}
 
 
 class Programs:
