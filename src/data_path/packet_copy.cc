@@ -37,6 +37,11 @@ Words length_fields(std::uint64_t packet_bytes, std::uint64_t first_segment_byte
     return Words{packet_bytes << 32U, first_segment_bytes};
 }
 
+/// Where a mbuf of a copy pool keeps its data: such pools have no private area between the two.
+std::uint8_t* frame_of(rte_mbuf* copy) noexcept {
+    return reinterpret_cast<std::uint8_t*>(copy + 1) + RTE_PKTMBUF_HEADROOM;
+}
+
 template <CopyShape shape>
 void make(std::span<rte_mbuf*> copies, const FlowTemplate* headers, const Slot& slot) noexcept {
     const std::uint32_t header_bytes = headers->header_bytes;
@@ -60,13 +65,14 @@ void make(std::span<rte_mbuf*> copies, const FlowTemplate* headers, const Slot& 
         if (chained) {
             rte_prefetch0(&ahead->next);
         }
+        rte_prefetch0(frame_of(ahead));
         rte_mbuf* const copy = copies[i];
         std::memcpy(&copy->data_off, &first, sizeof(first));
         std::memcpy(&copy->packet_type, &lengths, sizeof(lengths));
         if (chained) {
             copy->next = payload;
         }
-        auto* const frame = static_cast<std::uint8_t*>(copy->buf_addr) + RTE_PKTMBUF_HEADROOM;
+        std::uint8_t* const frame = frame_of(copy);
         const std::uint8_t* const known = headers[i].headers.data();
         std::memcpy(frame, &headers[i], sizeof(FlowTemplate));
         store_word(frame + kIpv4LengthAt, ip_length);

@@ -11,6 +11,7 @@
 
 #include <rte_common.h>
 #include <rte_cycles.h>
+#include <rte_mbuf.h>
 
 #include <variant>
 
@@ -83,7 +84,12 @@ struct Worker::State {
 };
 
 Worker::Worker(const WorkerConfig& config, Mailbox& mailbox, WorkerCounters& counters) noexcept
-    : state_(std::make_unique<State>(config, mailbox, counters)) {}
+    : state_(std::make_unique<State>(config, mailbox, counters)) {
+    for (std::uint8_t port = 0; port < config.port_count; ++port) {
+        // packet_copy knows where such a pool's mbufs keep their data without asking them.
+        PENSTOCK_CHECK(rte_pktmbuf_priv_size(config.ports[port].copies) == 0);
+    }
+}
 
 Worker::~Worker() = default;
 

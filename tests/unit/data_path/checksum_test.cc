@@ -1,0 +1,58 @@
+#include "data_path/checksum.h"
+
+#include "support/packet_builder.h"
+
+#include <gtest/gtest.h>
+
+namespace penstock {
+namespace {
+
+/// A raw word, as stored in memory, of a value as it is written on paper.
+std::uint16_t raw(std::uint16_t value) {
+    return static_cast<std::uint16_t>(value << 8U | value >> 8U);
+}
+
+TEST(Checksum, SumAgreesWithTheTextbookForEveryLength) {
+    Bytes bytes;
+    for (unsigned i = 0; i < 300; ++i) {
+        const auto textbook = static_cast<std::uint16_t>(~internet_checksum(bytes));
+        EXPECT_EQ(sum_bytes(bytes.data(), bytes.size()), raw(textbook)) << i;
+        bytes.push_back(static_cast<std::uint8_t>(i * 89 + 7));
+    }
+}
+
+TEST(Checksum, FoldAddsTheCarriesUntilThereAreNone) {
+    EXPECT_EQ(fold_sum(0), 0);
+    EXPECT_EQ(fold_sum(0x1ffff), 1);
+    EXPECT_EQ(fold_sum(0xffff0000), 0xffff);
+    EXPECT_EQ(fold_sum(0xffffffff), 0xffff);
+    EXPECT_EQ(fold_sum(0x0001fffe), 0xffff);
+}
+
+TEST(Checksum, SubtractingUndoesAdding) {
+    for (unsigned a = 1; a < 0x10000; a += 257) {
+        for (unsigned b = 1; b < 0x10000; b += 509) {
+            const std::uint16_t both = fold_sum(a + b);
+            // 0 and 0xffff are the same number.
+            EXPECT_EQ(subtract_sum(both, static_cast<std::uint16_t>(b)) % 0xffff, a % 0xffff);
+        }
+    }
+}
+
+TEST(Checksum, OneFoldIsEnoughForTwoSums) {
+    for (const std::uint32_t known : {0U, 1U, 0x7fffU, 0x8000U, 0xfffeU, 0xffffU}) {
+        for (const std::uint32_t rest : {0U, 1U, 0x7fffU, 0x8000U, 0xfffeU, 0xffffU}) {
+            EXPECT_EQ(ip_checksum(known, rest),
+                      static_cast<std::uint16_t>(~fold_sum(known + rest)));
+        }
+    }
+}
+
+TEST(Checksum, UdpNeverSendsZeroAndIpMay) {
+    EXPECT_EQ(ip_checksum(0xff00, 0x00ff), 0);
+    EXPECT_EQ(udp_checksum(0xff00, 0x00ff), 0xffff);
+    EXPECT_EQ(udp_checksum(0xff00, 0x00fe), 1);
+}
+
+}  // namespace
+}  // namespace penstock

@@ -1,0 +1,160 @@
+#include "data_path/flow_group.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+#include <random>
+#include <vector>
+
+namespace penstock {
+namespace {
+
+/// A group with its memory, and flows whose templates name them.
+class FlowGroupTest : public testing::Test {
+  protected:
+    FlowRecord& add(bool live = true) {
+        const auto number = static_cast<std::uint16_t>(records_.size());
+        FlowRecord& record = records_.emplace_back();
+        if (group_.live() + group_.catching_up() == chunks_.size() * kFlowsPerChunk) {
+            grow();
+        }
+        FlowTemplate headers{};
+        headers.header_bytes = number;
+        group_.add_catching_up(record, headers);
+        if (live) {
+            group_.promote(record);
+        }
+        return record;
+    }
+    void grow() {
+        chunks_.push_back(std::make_unique<FlowChunk>());
+        if (chunks_.size() > directory_chunks_) {
+            directory_chunks_ = directory_chunks_ == 0 ? 1 : directory_chunks_ * 2;
+            directories_.push_back(std::make_unique<FlowChunk*[]>(directory_chunks_));
+            group_.grow(
+                chunks_.back().get(), directories_.back().get(), std::uint32_t(directory_chunks_));
+        } else {
+            group_.grow(chunks_.back().get(), nullptr, std::uint32_t(directory_chunks_));
+        }
+    }
+    /// Every flow knows its place, and its template went with it.
+    void expect_consistent() {
+        for (std::uint32_t i = 0; i < group_.live() + group_.catching_up(); ++i) {
+            const FlowRecord& record = group_.record_at(i);
+            EXPECT_EQ(record.position, i);
+            EXPECT_EQ(&records_[group_.headers_of(i).header_bytes], &record);
+        }
+    }
+    /// The first `count` flows, as a set.
+    std::vector<const FlowRecord*> first(std::uint32_t count) {
+        std::vector<const FlowRecord*> flows;
+        for (std::uint32_t i = 0; i < count; ++i) {
+            flows.push_back(&group_.record_at(i));
+        }
+        std::sort(flows.begin(), flows.end());
+        return flows;
+    }
+
+    std::deque<FlowRecord> records_;
+    std::vector<std::unique_ptr<FlowChunk>> chunks_;
+    std::vector<std::unique_ptr<FlowChunk*[]>> directories_;
+    std::size_t directory_chunks_ = 0;
+    FlowGroup group_;
+};
+
+TEST_F(FlowGroupTest, KeepsFlowsSideBySideOverManyChunks) {
+    for (int i = 0; i < 1000; ++i) {
+        add();
+    }
+    EXPECT_EQ(group_.live(), 1000U);
+    EXPECT_EQ(&group_.record_at(999), &records_[999]);
+    expect_consistent();
+}
+
+TEST_F(FlowGroupTest, LiveFlowsStandBeforeThoseThatCatchUp) {
+    add();
+    FlowRecord& first_joiner = add(false);
+    FlowRecord& second_joiner = add(false);
+    FlowRecord& live = add();
+    EXPECT_EQ(group_.live(), 2U);
+    EXPECT_EQ(group_.catching_up(), 2U);
+    EXPECT_TRUE(group_.is_live(live));
+    EXPECT_FALSE(group_.is_live(first_joiner));
+    group_.promote(second_joiner);
+    EXPECT_TRUE(group_.is_live(second_joiner));
+    EXPECT_EQ(second_joiner.position, 2U);
+    expect_consistent();
+}
+
+TEST_F(FlowGroupTest, TakesTurnsAmongThoseThatCatchUp) {
+    add();
+    for (int i = 0; i < 3; ++i) {
+        add(false);
+    }
+    std::vector<const FlowRecord*> turns;
+    for (int i = 0; i < 3; ++i) {
+        turns.push_back(&group_.next_catching_up());
+    }
+    std::sort(turns.begin(), turns.end());
+    EXPECT_EQ(std::adjacent_find(turns.begin(), turns.end()), turns.end());
+}
+
+TEST_F(FlowGroupTest, RemovalKeepsApartWhoHasHadThePacketAndWhoHasNot) {
+    std::mt19937 random{20260101};
+    for (int round = 0; round < 300; ++round) {
+        records_.clear();
+        group_ = {};
+        chunks_.clear();
+        directory_chunks_ = 0;
+        const unsigned live = 1 + random() % 150;
+        const unsigned joiners = random() % 5;
+        for (unsigned i = 0; i < live; ++i) {
+            add();
+        }
+        for (unsigned i = 0; i < joiners; ++i) {
+            add(false);
+        }
+        std::uint32_t served = random() % (live + 1);
+        std::vector<const FlowRecord*> had = first(served);
+        std::vector<FlowRecord*> present;
+        for (FlowRecord& record : records_) {
+            present.push_back(&record);
+        }
+        std::shuffle(present.begin(), present.end(), random);
+        for (FlowRecord* record : present) {
+            group_.remove(*record, served);
+            const auto found = std::lower_bound(had.begin(), had.end(), record);
+            if (found != had.end() && *found == record) {
+                had.erase(found);
+            }
+            ASSERT_EQ(first(served), had);
+            expect_consistent();
+        }
+        EXPECT_EQ(group_.live() + group_.catching_up(), 0U);
+    }
+}
+
+TEST_F(FlowGroupTest, NewHeadersReplaceTheOldOnesWhereverTheFlowStands) {
+    add();
+    FlowRecord& flow = add(false);
+    FlowTemplate headers{};
+    headers.header_bytes = 77;
+    group_.update(flow, headers);
+    EXPECT_EQ(group_.headers_of(1).header_bytes, 77);
+    group_.promote(flow);
+    EXPECT_EQ(group_.headers_of(flow.position).header_bytes, 77);
+}
+
+TEST_F(FlowGroupTest, RefusesAFlowThereIsNoRoomFor) {
+    for (std::uint32_t i = 0; i < kFlowsPerChunk; ++i) {
+        add();
+    }
+    FlowRecord record{};
+    EXPECT_DEATH(group_.add_catching_up(record, {}), "check failed");
+    EXPECT_DEATH(group_.grow(nullptr, nullptr, 1), "check failed");
+}
+
+}  // namespace
+}  // namespace penstock
