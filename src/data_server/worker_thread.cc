@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <rte_launch.h>
+#include <rte_lcore.h>
 #include <rte_pause.h>
 
 #include <algorithm>
@@ -75,6 +76,11 @@ IdlePolicy::Decision IdlePolicy::next(bool busy) noexcept {
 }
 
 Result<WorkerThread> WorkerThread::start(Worker& worker, unsigned lcore, PollMode mode) {
+    // DPDK does not look: it would write to a pipe that was never opened.
+    if (rte_lcore_is_enabled(lcore) == 0 || lcore == rte_get_main_lcore()) {
+        return Error{ErrorCode::system,
+                     fmt::format("there is no lcore {} for a worker: check --worker-cpus", lcore)};
+    }
     auto shared = std::unique_ptr<Shared>(new Shared{.worker = worker, .mode = mode});
     if (const int result = rte_eal_remote_launch(run<Shared>, shared.get(), lcore); result != 0) {
         return Error{

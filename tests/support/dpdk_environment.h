@@ -17,6 +17,7 @@ class DpdkEnvironment : public testing::Environment {
         options.program = "penstock-test";
         options.memory_bytes = 64U << 20U;
         options.no_huge = true;
+        options.worker_cpus = {0};  // for tests that run a worker on a thread of its own
         auto started = Eal::start(options);
         ASSERT_TRUE(started.ok()) << started.error().message;
         eal_.emplace(std::move(started).value());

@@ -92,6 +92,9 @@ class WorkerWorld {
     /// Frees what the workers have given back.
     void reclaim();
 
+    /// For tests that run it elsewhere; turn() and settle() must then wait.
+    [[nodiscard]] Worker& worker() { return *workers_[0].worker; }
+
     // Books.
     [[nodiscard]] const WorkerCounters& counters(std::uint8_t worker = 0) const {
         return *workers_[worker].counters;

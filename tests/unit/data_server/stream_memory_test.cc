@@ -1,0 +1,113 @@
+#include "data_server/stream_memory.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace penstock {
+namespace {
+
+using testing::HasSubstr;
+
+StreamSpec spec(std::uint32_t ring_packets = 100, std::uint8_t owner = 0) {
+    return {.id = StreamId{7},
+            .udp_port = 20000,
+            .owner = owner,
+            .port_count = 2,
+            .ring_packets = ring_packets,
+            .ring_bytes = 1U << 20U};
+}
+
+TEST(StreamMemory, MakesAStreamAsAsked) {
+    StreamMemory memory{1000, 0};
+    Stream* stream = *memory.make_stream(spec(100, 3));
+    EXPECT_EQ(stream->id, StreamId{7});
+    EXPECT_EQ(stream->udp_port, 20000);
+    EXPECT_EQ(stream->owner, 3);
+    EXPECT_EQ(stream->port_count, 2);
+    EXPECT_EQ(stream->ring.packets_max(), 100U);
+    EXPECT_EQ(stream->ring.packets(), 0U);
+    EXPECT_EQ(stream->publisher, Endpoint{});
+}
+
+TEST(StreamMemory, GrantsNoMoreHistoryThanTheBudget) {
+    StreamMemory memory{250, 0};
+    ASSERT_TRUE(memory.make_stream(spec(100)).ok());
+    Stream* second = *memory.make_stream(spec(100));
+    EXPECT_EQ(memory.ring_packets_left(), 50U);
+    const Result<Stream*> third = memory.make_stream(spec(100));
+    ASSERT_FALSE(third.ok());
+    EXPECT_EQ(third.error().code, ErrorCode::exhausted);
+    EXPECT_THAT(third.error().message, HasSubstr("50 packets of history are left"));
+    memory.retire_stream(*second, 1);
+    EXPECT_EQ(memory.ring_packets_left(), 50U);  // the worker has it still
+    memory.reclaim(0, 1);
+    EXPECT_EQ(memory.ring_packets_left(), 150U);
+    EXPECT_TRUE(memory.make_stream(spec(100)).ok());
+}
+
+TEST(StreamMemory, MakesRoomAChunkAtATimeOnEachPort) {
+    StreamMemory memory{1000, 0};
+    Stream* stream = *memory.make_stream(spec());
+    for (std::uint32_t flow = 0; flow < 3 * kFlowsPerChunk; ++flow) {
+        const auto grow = *memory.reserve_flow(*stream, 0, flow);
+        EXPECT_EQ(grow.has_value(), flow % kFlowsPerChunk == 0) << flow;
+        if (grow) {
+            EXPECT_NE(grow->chunk, nullptr);
+            EXPECT_EQ(grow->directory != nullptr, flow == 0);
+            EXPECT_EQ(grow->port, 0);
+        }
+    }
+    EXPECT_TRUE(memory.reserve_flow(*stream, 1, 1)->has_value());
+}
+
+TEST(StreamMemory, DirectoryGrowsAndTheOldOneComesBackWithTheCommand) {
+    StreamMemory memory{1000, 0};
+    Stream* stream = *memory.make_stream(spec());
+    std::uint64_t command = 0;
+    unsigned directories = 0;
+    for (std::uint32_t flow = 0; flow < 9 * kFlowsPerChunk; ++flow) {
+        const auto grow = *memory.reserve_flow(*stream, 0, command + 1);
+        if (grow) {
+            ++command;
+            directories += grow->directory != nullptr ? 1 : 0;
+        }
+    }
+    EXPECT_EQ(directories, 2U);  // of 8 chunks, then of 16
+    EXPECT_EQ(memory.retired(), 1U);
+    memory.reclaim(0, command - 1);
+    EXPECT_EQ(memory.retired(), 1U);
+    memory.reclaim(0, command);
+    EXPECT_EQ(memory.retired(), 0U);
+}
+
+TEST(StreamMemory, RoomOfAFlowThatLeftIsUsedAgain) {
+    StreamMemory memory{1000, 0};
+    Stream* stream = *memory.make_stream(spec());
+    for (std::uint32_t flow = 0; flow < kFlowsPerChunk; ++flow) {
+        ASSERT_TRUE(memory.reserve_flow(*stream, 0, 1).ok());
+    }
+    FlowRecord* record = *memory.make_flow();
+    memory.retire_flow(*stream, 0, record, 5);
+    EXPECT_FALSE(memory.reserve_flow(*stream, 0, 6)->has_value());
+    EXPECT_TRUE(memory.reserve_flow(*stream, 0, 6)->has_value());
+    memory.reclaim(0, 4);
+    EXPECT_EQ(memory.retired(), 1U);
+    memory.reclaim(1, 100);  // another worker
+    EXPECT_EQ(memory.retired(), 1U);
+    memory.reclaim(0, 5);
+    EXPECT_EQ(memory.retired(), 0U);
+}
+
+TEST(StreamMemory, SaysSoWhenThereIsNoneLeft) {
+    StreamMemory memory{0xffffffff, 0};
+    const Result<Stream*> stream = memory.make_stream(spec(1U << 30U));
+    ASSERT_FALSE(stream.ok());
+    EXPECT_EQ(stream.error().code, ErrorCode::exhausted);
+    EXPECT_THAT(stream.error().message, HasSubstr("--memory"));
+    EXPECT_EQ(memory.ring_packets_left(), 0xffffffffU);
+}
+
+}  // namespace
+}  // namespace penstock
