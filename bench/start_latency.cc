@@ -347,4 +347,11 @@ int main(int argc, const char* const* argv) {
 }  // namespace
 }  // namespace penstock
 
-int main(int argc, char** argv) { return penstock::main(argc, argv); }
+int main(int argc, char** argv) {
+    try {
+        return penstock::main(argc, argv);
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "penstock-bench-start: %s\n", error.what());
+        return 1;
+    }
+}

@@ -67,6 +67,8 @@ class Consumer {
     static Result<std::unique_ptr<Consumer>> open(const ConsumerOptions& options);
     /// Sends LEAVE.
     virtual ~Consumer() = default;
+    Consumer(const Consumer&) = delete;
+    Consumer& operator=(const Consumer&) = delete;
 
     /// Waits at most `timeout` for content and fills `datagrams` from the front.
     /// Returns: datagrams filled, 0 on timeout. Error once the consumer has ended (not_found: the
@@ -79,8 +81,6 @@ class Consumer {
 
   protected:
     Consumer() = default;
-    Consumer(const Consumer&) = delete;
-    Consumer& operator=(const Consumer&) = delete;
 };
 
 }  // namespace penstock

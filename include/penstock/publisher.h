@@ -56,6 +56,8 @@ class Publisher {
     /// tried again for ever with jittered backoff and shows in status().
     static Result<std::unique_ptr<Publisher>> open(const PublisherOptions& options);
     virtual ~Publisher() = default;
+    Publisher(const Publisher&) = delete;
+    Publisher& operator=(const Publisher&) = delete;
 
     /// Hands datagrams (each 0..kPayloadBytesMax bytes) to the kernel, in order, in one attempt.
     /// Returns: datagrams sent; those after it were not, and are counted unsent. 0 while not
@@ -71,8 +73,6 @@ class Publisher {
 
   protected:
     Publisher() = default;
-    Publisher(const Publisher&) = delete;
-    Publisher& operator=(const Publisher&) = delete;
 };
 
 }  // namespace penstock

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/net_address.h"
+#include "presence.grpc.pb.h"
 
 #include <fmt/format.h>
 #include <grpc/support/log.h>
@@ -15,7 +16,6 @@
 #include <limits>
 #include <mutex>
 #include <optional>
-#include <presence.grpc.pb.h>
 #include <thread>
 #include <utility>
 

@@ -16,6 +16,8 @@
 #include <atomic>
 #include <cerrno>
 #include <condition_variable>
+#include <deque>
+#include <iterator>
 #include <mutex>
 #include <optional>
 #include <poll.h>
@@ -29,6 +31,7 @@ using std::chrono::milliseconds;
 
 constexpr std::uint32_t kSendBufferBytes = 4U << 20U;
 constexpr std::size_t kSendBurst = 64;
+constexpr std::size_t kChangesMax = 32;  // as many may pass before a caller looks
 
 class PublisherImpl final : public Publisher, private PresenceEvents<DesiredPublishing> {
   public:
@@ -61,15 +64,15 @@ class PublisherImpl final : public Publisher, private PresenceEvents<DesiredPubl
 
     PublisherStatus wait_change(const PublisherStatus& seen, milliseconds timeout) override {
         std::unique_lock lock(mutex_);
-        const auto differs = [&] {
-            return status_.state != seen.state || status_.version != seen.version;
-        };
+        const auto has_changed = [&] { return change_after(seen).has_value(); };
         if (timeout >= std::chrono::hours{24}) {
-            changed_.wait(lock, differs);
+            changed_.wait(lock, has_changed);
         } else {
-            changed_.wait_for(lock, timeout, differs);
+            changed_.wait_for(lock, timeout, has_changed);
         }
-        return counted(status_);
+        PublisherStatus status = change_after(seen).value_or(status_);
+        status.last_error = status_.last_error;
+        return counted(std::move(status));
     }
 
     [[nodiscard]] PublisherStatus status() const override {
@@ -91,7 +94,7 @@ class PublisherImpl final : public Publisher, private PresenceEvents<DesiredPubl
         const std::lock_guard lock(mutex_);
         status_.state = PublisherState::ended;
         status_.last_error = "presence refused us: " + reason;
-        changed_.notify_all();
+        note_change();
     }
 
     // In the I/O thread.
@@ -105,6 +108,8 @@ class PublisherImpl final : public Publisher, private PresenceEvents<DesiredPubl
     void starting(const std::string& trouble);
 
     void report();
+    void note_change();
+    [[nodiscard]] std::optional<PublisherStatus> change_after(const PublisherStatus& seen) const;
     void forbid_sending() {
         const std::lock_guard lock(send_mutex_);
         may_send_ = false;
@@ -119,13 +124,14 @@ class PublisherImpl final : public Publisher, private PresenceEvents<DesiredPubl
 
     const IpAddress bind_;
 
-    mutable std::mutex mutex_;  // guards the six below; taken before any other
+    mutable std::mutex mutex_;  // guards the seven below; taken before any other
     std::condition_variable changed_;
     PublisherStatus status_;
-    std::optional<DesiredPublishing> pending_;  // for the I/O thread
-    bool was_stopped_ = false;                  // a STOP or WAIT came before it
-    DesiredPublishing desired_;                 // newest
-    std::string trouble_;                       // with the data server
+    std::deque<PublisherStatus> changes_{status_};  // the newest, for wait_change()
+    std::optional<DesiredPublishing> pending_;      // for the I/O thread
+    bool was_stopped_ = false;                      // a STOP or WAIT came before it
+    DesiredPublishing desired_;                     // newest
+    std::string trouble_;                           // with the data server
 
     std::mutex send_mutex_;  // guards the three below; held while datagrams are handed over, so
                              // that after a STOP was acknowledged none leaves
@@ -224,10 +230,32 @@ void PublisherImpl::on_desired(const DesiredPublishing& desired) {
         trouble_.clear();
         desired_ = desired;
         pending_ = desired;
-        changed_.notify_all();
+        note_change();
         report();
     }
     wake_.set();
+}
+
+/// State or version changed. Called with mutex_ held.
+void PublisherImpl::note_change() {
+    changes_.push_back(status_);
+    if (changes_.size() > kChangesMax) {
+        changes_.pop_front();
+    }
+    changed_.notify_all();
+}
+
+/// The change that followed the one the caller saw last; nullopt if he saw the newest. Called with
+/// mutex_ held.
+std::optional<PublisherStatus> PublisherImpl::change_after(const PublisherStatus& seen) const {
+    const auto is_seen = [&](const PublisherStatus& status) {
+        return status.state == seen.state && status.version == seen.version;
+    };
+    const auto found = std::find_if(changes_.rbegin(), changes_.rend(), is_seen);
+    if (found == changes_.rbegin()) {
+        return std::nullopt;
+    }
+    return found == changes_.rend() ? status_ : *std::prev(found);
 }
 
 /// Tells presence what holds now. Called with mutex_ held, so that of two threads the one that
@@ -363,7 +391,7 @@ void PublisherImpl::accepted() {
     status_.state = PublisherState::transmitting;
     status_.last_error.clear();
     trouble_.clear();
-    changed_.notify_all();
+    note_change();
     report();
 }
 
@@ -375,7 +403,7 @@ void PublisherImpl::starting(const std::string& trouble) {
     }
     status_.last_error = trouble;
     trouble_ = trouble;
-    changed_.notify_all();
+    note_change();
     report();
 }
 

@@ -106,7 +106,7 @@ def folder_of(include: str, path: str, files: set[str]) -> str | None:
     if include.startswith("penstock/") or include.endswith(".pb.h"):
         return "penstock" if include.startswith("penstock/") else "rpc"
     top = path.split("/")[0]
-    for base in ("src", top):
+    for base in ("src", "tools", top):
         if f"{base}/{include}" in files:
             return include.split("/")[0] if base in ("src", "tools") else top
     return None

@@ -7,8 +7,7 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <time.h>
-
+#include <ctime>
 namespace penstock {
 namespace {
 

@@ -98,15 +98,11 @@ Result<void> TransmitLoop::run() {
         if (phase_ != Phase::running) {
             rest(now);
             now = monotonic_now();
-        } else if (was_short_ || now - looked_at_ >= kLookInterval) {
-            looked_at_ = now;
-            const Result<void> looked = on_status(publisher_.status(), now);
-            if (!looked) {
-                return looked;
-            }
         }
-        if (phase_ != Phase::running) {
-            const Result<void> looked = on_status(publisher_.status(), now);
+        if (phase_ != Phase::running || was_short_ || now - looked_at_ >= kLookInterval) {
+            looked_at_ = now;
+            const Result<void> looked =
+                on_status(publisher_.wait_change(seen_, milliseconds{0}), now);
             if (!looked) {
                 return looked;
             }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "presence.grpc.pb.h"
+
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
@@ -10,7 +12,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <presence.grpc.pb.h>
 #include <string>
 
 namespace penstock {

@@ -180,6 +180,7 @@ TEST_F(PublisherTest, TransmitsInOrderOnceTheDataServerAcceptedIt) {
     wait_for(PublisherState::transmitting);
     EXPECT_EQ(publisher->status().data_server, to_string(port.endpoint));
     std::vector<Bytes> payloads;
+    payloads.reserve(150);
     for (int i = 0; i < 150; ++i) {  // more than one call's worth
         payloads.push_back(text("datagram " + std::to_string(i)));
     }
@@ -206,6 +207,27 @@ TEST_F(PublisherTest, SendsNothingAfterItAcknowledgedStop) {
     wait_for(PublisherState::waiting);
     transmit_at(port, 4);
     EXPECT_EQ(publish({text("again")}), 1U);
+}
+
+TEST_F(PublisherTest, ShowsEachChangeToWhoeverAsksInTurn) {
+    open();
+    desire(v1::DESIRED_STATE_WAIT, 1);
+    reported();
+    transmit_at(port, 2);
+    desire(v1::DESIRED_STATE_STOP, 3);
+    reported();
+    desire(v1::DESIRED_STATE_WAIT, 4);
+    reported();
+    PublisherStatus status;
+    for (const PublisherState state : {PublisherState::waiting,
+                                       PublisherState::starting,
+                                       PublisherState::transmitting,
+                                       PublisherState::stopped,
+                                       PublisherState::waiting}) {
+        status = publisher->wait_change(status, kPatience);
+        EXPECT_EQ(status.state, state);
+    }
+    EXPECT_EQ(publisher->wait_change(status, 0ms).version, 4U) << "nothing further";
 }
 
 TEST_F(PublisherTest, AnswersButDoesNotApplyWhatIsOld) {
