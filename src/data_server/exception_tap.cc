@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <rte_mbuf.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <fcntl.h>
@@ -23,7 +24,7 @@ Error tap_error(const std::string& name, std::string_view step, int error) {
     const std::string_view remedy =
         error == EPERM || error == EACCES    ? "; run as root or with CAP_NET_ADMIN"
         : error == ENOENT || error == ENODEV ? "; load the kernel module tun"
-        : error == EBUSY                     ? "; the name is taken, choose another --tap-name"
+        : error == EBUSY || error == EINVAL  ? "; the name is taken, choose another --tap-name"
                                              : "";
     return {ErrorCode::system,
             fmt::format("cannot make TAP {}: {}: {}{}",
@@ -61,17 +62,16 @@ Result<ExceptionTap> ExceptionTap::open(const std::string& name, const LinkSetti
 }
 
 void ExceptionTap::to_linux(Burst frames) noexcept {
-    for (rte_mbuf* frame : frames) {
-        std::array<iovec, kSegmentsMax> segments{};
-        std::size_t count = 0;
-        for (rte_mbuf* segment = frame; segment != nullptr && count < segments.size();
-             segment = segment->next) {
-            segments[count++] = {rte_pktmbuf_mtod(segment, void*), segment->data_len};
+    for (const rte_mbuf* frame : frames) {
+        std::array<iovec, kSegmentsMax> parts{};
+        const std::size_t count = std::min<std::size_t>(frame->nb_segs, parts.size());
+        const rte_mbuf* segment = frame;
+        for (std::size_t i = 0; i < count; ++i, segment = segment->next) {
+            parts[i] = {rte_pktmbuf_mtod(segment, void*), segment->data_len};
         }
-        const ssize_t written = frame->nb_segs <= kSegmentsMax
-                                    ? ::writev(fd_.get(), segments.data(), static_cast<int>(count))
-                                    : -1;
-        ++(written >= 0 ? frames_to_linux_ : frames_refused_);
+        const bool whole = frame->nb_segs <= parts.size();
+        const bool taken = whole && ::writev(fd_.get(), parts.data(), static_cast<int>(count)) >= 0;
+        ++(taken ? frames_to_linux_ : frames_refused_);
     }
     rte_pktmbuf_free_bulk(frames.data(), static_cast<unsigned>(frames.size()));
 }
