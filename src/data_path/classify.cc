@@ -43,18 +43,21 @@ Endpoint source_of(const rte_ipv4_hdr& ip, const rte_udp_hdr& udp) noexcept {
 }
 
 /// The sum of the payload alone: the sender's checksum says the sum of everything, so take off the
-/// headers. A sender that computed none leaves it to us.
+/// headers. A sender that computed none leaves it to us, and so does one on this machine that left
+/// it to a NIC where there is none (veth, TAP): the field then holds the pseudo-header's sum alone.
+/// Source: linux/skbuff.h, CHECKSUM_PARTIAL.
 std::uint16_t payload_sum_of(const rte_ipv4_hdr& ip,
                              const rte_udp_hdr& udp,
                              std::span<const std::uint8_t> payload) noexcept {
-    if (udp.dgram_cksum == 0) {
-        return sum_bytes(payload.data(), payload.size());
-    }
     const auto* source_address = reinterpret_cast<const std::uint8_t*>(&ip.src_addr);
-    const std::uint32_t headers =
+    const std::uint32_t pseudo_header =
         std::uint32_t{load_word(source_address)} + load_word(source_address + 2) +
         load_word(source_address + 4) + load_word(source_address + 6) +
-        to_network(std::uint16_t{IPPROTO_UDP}) + 2U * udp.dgram_len + udp.src_port + udp.dst_port;
+        to_network(std::uint16_t{IPPROTO_UDP}) + udp.dgram_len;
+    if (udp.dgram_cksum == 0 || udp.dgram_cksum == fold_sum(pseudo_header)) {
+        return sum_bytes(payload.data(), payload.size());
+    }
+    const std::uint32_t headers = pseudo_header + udp.dgram_len + udp.src_port + udp.dst_port;
     return subtract_sum(static_cast<std::uint16_t>(~udp.dgram_cksum), fold_sum(headers));
 }
 

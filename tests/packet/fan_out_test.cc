@@ -83,6 +83,24 @@ TEST(FanOut, ComputedChecksumOfZeroIsSentAsAllOnes) {
     EXPECT_TRUE(copy.udp_checksum_right);
 }
 
+TEST(FanOut, ChecksumThatTheSenderLeftToANicIsComputed) {
+    WorkerWorld world;
+    Stream* stream = world.open_stream();
+    world.set_publisher(stream);
+    world.add_flow(stream, 1);
+    PacketBuilder original = WorkerWorld::content(100, 1);
+    // Addresses, protocol and length: what Linux writes there when a NIC is to do the rest.
+    const Bytes frame = original.bytes();
+    Bytes pseudo_header(frame.begin() + 26, frame.begin() + 34);
+    pseudo_header.insert(pseudo_header.end(), {0, 17, frame[38], frame[39]});
+    const auto sum = static_cast<std::uint16_t>(~internet_checksum(pseudo_header));
+    world.receive(original.udp_checksum(sum).bytes());
+    world.settle();
+    const ParsedPacket copy = parse_packet(world.sent().at(0));
+    EXPECT_TRUE(copy.udp_checksum_right);
+    EXPECT_EQ(copy.payload, original.payload_bytes());
+}
+
 TEST(FanOut, WrongChecksumStaysWrongSoThatTheConsumerCanTell) {
     WorkerWorld world;
     Stream* stream = world.open_stream();
