@@ -7,6 +7,7 @@
 #include <rte_mbuf.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace penstock {
@@ -31,9 +32,12 @@ Result<Eal> start_eal(const DataServerConfig& config) {
     options.memory_bytes = config.memory_bytes;
     options.no_huge = config.no_huge;
     options.worker_cpus = config.worker_cpus;
+    const auto workers = static_cast<std::uint16_t>(config.worker_count());
     for (const PortConfig& port : config.ports) {
-        options.devices.push_back(
-            complete_devargs(port.devargs, static_cast<std::uint16_t>(config.worker_count())));
+        if (auto checked = check_interface_queues(port.devargs, workers); !checked) {
+            return std::move(checked).error();
+        }
+        std::ranges::move(devices_of(port.devargs, workers), std::back_inserter(options.devices));
     }
     return Eal::start(options);
 }

@@ -100,9 +100,10 @@ WorkerConfig Workers::config_of(std::size_t index,
     result.port_count = static_cast<std::uint8_t>(machine.ports.size());
     for (std::size_t i = 0; i < machine.ports.size(); ++i) {
         const Port& port = machine.ports[i];
-        result.ports[i] = {.port_id = port.id(),
-                           .rx_queue = static_cast<std::uint16_t>(index),
-                           .tx_queue = static_cast<std::uint16_t>(index),
+        const PortQueue queue = port.queue_of(index);
+        result.ports[i] = {.port_id = queue.port_id,
+                           .rx_queue = queue.queue,
+                           .tx_queue = queue.queue,
                            .copy_mode = port.copy_mode(),
                            .copies = machine.copy_pool(index, i),
                            .mac = port.info().mac,

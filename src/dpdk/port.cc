@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 namespace penstock {
@@ -56,6 +58,23 @@ std::string reason_of(int result) {
 bool has_key(std::string_view devargs, std::string_view key) {
     const std::string needle = fmt::format(",{}=", key);
     return devargs.find(needle) != std::string_view::npos;
+}
+
+/// "data0" of "net_af_xdp0,iface=data0,xdp_prog=...", key "iface"; "" without that key.
+std::string value_of(std::string_view devargs, std::string_view key) {
+    const std::string needle = fmt::format(",{}=", key);
+    const std::size_t at = devargs.find(needle);
+    if (at == std::string_view::npos) {
+        return {};
+    }
+    const std::string_view value = devargs.substr(at + needle.size());
+    return std::string(value.substr(0, value.find(',')));
+}
+
+/// Unless the operator says himself which queues a device has.
+bool is_one_device_per_worker(std::string_view devargs, std::uint16_t workers) {
+    return workers > 1 && devargs.starts_with("net_af_xdp") && !has_key(devargs, "start_queue") &&
+           !has_key(devargs, "queue_count");
 }
 
 bool driver_counts_losses(std::string_view driver) noexcept {
@@ -105,6 +124,45 @@ std::string complete_devargs(std::string_view devargs, std::uint16_t workers) {
     return complete;
 }
 
+std::vector<std::string> devices_of(std::string_view devargs, std::uint16_t workers) {
+    if (!is_one_device_per_worker(devargs, workers)) {
+        return {complete_devargs(devargs, workers)};
+    }
+    const std::string_view name = device_name(devargs);
+    const std::string_view rest = devargs.substr(name.size());
+    std::vector<std::string> devices;
+    for (std::uint16_t worker = 0; worker < workers; ++worker) {
+        const std::string suffix = worker == 0 ? "" : fmt::format("_{}", worker);
+        devices.push_back(
+            fmt::format("{}{}{},start_queue={},queue_count=1", name, suffix, rest, worker));
+    }
+    return devices;
+}
+
+Result<void> check_interface_queues(std::string_view devargs, std::uint16_t workers) {
+    if (!is_one_device_per_worker(devargs, workers)) {
+        return {};
+    }
+    const std::string interface = value_of(devargs, "iface");
+    std::uint16_t queues = 0;
+    std::error_code error;
+    const std::filesystem::path directory = "/sys/class/net/" + interface + "/queues";
+    for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+        queues += entry.path().filename().string().starts_with("rx-") ? 1 : 0;
+    }
+    if (error || queues >= workers) {
+        return {};  // an interface that is not there is for DPDK to complain about
+    }
+    return Error{ErrorCode::invalid_argument,
+                 fmt::format("interface {} has {} RX queue(s) for {} workers of {}, one each: "
+                             "lower --workers to {} or give the interface more queues",
+                             interface,
+                             queues,
+                             workers,
+                             device_name(devargs),
+                             queues)};
+}
+
 CopyMode copy_mode_of(std::string_view driver, std::optional<std::uint32_t> asked) noexcept {
     const DriverMode* mode = mode_of(driver);
     const std::uint32_t by_driver =
@@ -151,23 +209,34 @@ Result<Port> Port::open(const PortOptions& options, rte_mempool* rx_pool) {
     if (!info) {
         return std::move(info).error();
     }
-    std::uint16_t id = 0;
-    rte_eth_dev_get_port_by_name(info->name.c_str(), &id);
-    Port port{id, std::move(info).value()};
+    Port port{std::move(info).value()};
     const CaughtOutput caught;  // libbpf and libxdp print as they please
     take_dpdk_error();
-    if (const Result<void> configured = port.configure(options, rx_pool); !configured) {
-        return configured.error();
+    for (const std::string& device : devices_of(options.devargs, options.workers)) {
+        const std::string name{device_name(device)};
+        if (auto added = port.add_device(options, name, rx_pool); !added) {
+            return std::move(added).error();
+        }
     }
     return port;
 }
 
-Port::Port(std::uint16_t id, PortInfo info) noexcept : id_(id), info_(std::move(info)) {}
+Result<void> Port::add_device(const PortOptions& options,
+                              const std::string& name,
+                              rte_mempool* pool) {
+    std::uint16_t id = 0;
+    if (const int result = rte_eth_dev_get_port_by_name(name.c_str(), &id); result != 0) {
+        return port_error(ErrorCode::not_found,
+                          info_,
+                          fmt::format("has no device {}: {}", name, reason_of(result)));
+    }
+    ids_.push_back(id);
+    return configure(id, options, pool);
+}
 
 Port::Port(Port&& other) noexcept
-    : id_(other.id_),
-      open_(std::exchange(other.open_, false)),
-      started_(std::exchange(other.started_, false)),
+    : ids_(std::exchange(other.ids_, {})),
+      started_(std::exchange(other.started_, 0)),
       info_(std::move(other.info_)),
       copy_mode_(other.copy_mode_),
       rx_descriptors_(other.rx_descriptors_),
@@ -175,19 +244,31 @@ Port::Port(Port&& other) noexcept
 
 Port::~Port() {
     stop();
-    if (open_) {
-        const CaughtOutput caught;
-        rte_eth_dev_close(id_);
+    if (ids_.empty()) {
+        return;
+    }
+    const CaughtOutput caught;
+    for (const std::uint16_t id : ids_) {
+        rte_eth_dev_close(id);
     }
 }
 
-Result<void> Port::configure(const PortOptions& options, rte_mempool* rx_pool) {
+PortQueue Port::queue_of(std::size_t worker) const noexcept {
+    if (ids_.size() > 1) {
+        return {.port_id = ids_[worker], .queue = 0};
+    }
+    return {.port_id = ids_.front(), .queue = static_cast<std::uint16_t>(worker)};
+}
+
+Result<void> Port::configure(std::uint16_t id, const PortOptions& options, rte_mempool* rx_pool) {
     rte_eth_dev_info device{};
-    if (const int result = rte_eth_dev_info_get(id_, &device); result != 0) {
+    if (const int result = rte_eth_dev_info_get(id, &device); result != 0) {
         return port_error(ErrorCode::system, info_, reason_of(result));
     }
+    const bool is_one_per_worker = is_one_device_per_worker(options.devargs, options.workers);
+    const std::uint16_t queues = is_one_per_worker ? 1 : options.workers;
     const std::uint16_t queues_max = std::min(device.max_rx_queues, device.max_tx_queues);
-    if (options.workers > queues_max) {
+    if (queues > queues_max) {
         return port_error(
             ErrorCode::invalid_argument,
             info_,
@@ -211,20 +292,18 @@ Result<void> Port::configure(const PortOptions& options, rte_mempool* rx_pool) {
     // be shared. Checksums are ours on the way out: they cost a copy two additions.
     conf.rxmode.offloads = device.rx_offload_capa & RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
     conf.txmode.offloads = device.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
-    if (options.workers > 1 &&
-        (device.flow_type_rss_offloads & RTE_ETH_RSS_NONFRAG_IPV4_UDP) != 0) {
+    if (queues > 1 && (device.flow_type_rss_offloads & RTE_ETH_RSS_NONFRAG_IPV4_UDP) != 0) {
         conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
         conf.rx_adv_conf.rss_conf.rss_hf = RTE_ETH_RSS_NONFRAG_IPV4_UDP;
     }
-    int result = rte_eth_dev_configure(id_, options.workers, options.workers, &conf);
+    int result = rte_eth_dev_configure(id, queues, queues, &conf);
     if (result != 0) {
         return port_error(
             ErrorCode::system,
             info_,
-            fmt::format(
-                "does not take {} RX and TX queues: {}", options.workers, reason_of(result)));
+            fmt::format("does not take {} RX and TX queues: {}", queues, reason_of(result)));
     }
-    result = rte_eth_dev_set_mtu(id_, options.mtu);
+    result = rte_eth_dev_set_mtu(id, options.mtu);
     if (result != 0 && (result != -ENOTSUP || options.mtu > RTE_ETHER_MTU)) {
         return port_error(
             ErrorCode::invalid_argument,
@@ -237,12 +316,20 @@ Result<void> Port::configure(const PortOptions& options, rte_mempool* rx_pool) {
     }
     rx_descriptors_ = options.rx_descriptors;
     tx_descriptors_ = options.tx_descriptors;
-    result = rte_eth_dev_adjust_nb_rx_tx_desc(id_, &rx_descriptors_, &tx_descriptors_);
-    for (std::uint16_t queue = 0; result == 0 && queue < options.workers; ++queue) {
+    if (auto set_up = set_up_queues(id, queues, rx_pool); !set_up) {
+        return set_up;
+    }
+    copy_mode_ = copy_mode_of(info_.driver, options.inline_payload_bytes_max);
+    return {};
+}
+
+Result<void> Port::set_up_queues(std::uint16_t id, std::uint16_t queues, rte_mempool* rx_pool) {
+    int result = rte_eth_dev_adjust_nb_rx_tx_desc(id, &rx_descriptors_, &tx_descriptors_);
+    for (std::uint16_t queue = 0; result == 0 && queue < queues; ++queue) {
         const auto socket = static_cast<unsigned>(info_.socket);
-        result = rte_eth_rx_queue_setup(id_, queue, rx_descriptors_, socket, nullptr, rx_pool);
+        result = rte_eth_rx_queue_setup(id, queue, rx_descriptors_, socket, nullptr, rx_pool);
         if (result == 0) {
-            result = rte_eth_tx_queue_setup(id_, queue, tx_descriptors_, socket, nullptr);
+            result = rte_eth_tx_queue_setup(id, queue, tx_descriptors_, socket, nullptr);
         }
     }
     if (result != 0) {
@@ -254,32 +341,35 @@ Result<void> Port::configure(const PortOptions& options, rte_mempool* rx_pool) {
                         tx_descriptors_,
                         reason_of(result)));
     }
-    copy_mode_ = copy_mode_of(info_.driver, options.inline_payload_bytes_max);
     return {};
 }
 
 Result<void> Port::start() {
     const CaughtOutput caught;
     take_dpdk_error();
-    if (const int result = rte_eth_dev_start(id_); result != 0) {
-        return port_error(
-            ErrorCode::system, info_, fmt::format("does not start: {}", reason_of(result)));
+    for (; started_ < ids_.size(); ++started_) {
+        if (const int result = rte_eth_dev_start(ids_[started_]); result != 0) {
+            return port_error(
+                ErrorCode::system, info_, fmt::format("does not start: {}", reason_of(result)));
+        }
     }
-    started_ = true;
     return {};
 }
 
 void Port::stop() noexcept {
-    if (std::exchange(started_, false)) {
-        const CaughtOutput caught;
-        rte_eth_dev_stop(id_);
+    if (started_ == 0) {
+        return;
+    }
+    const CaughtOutput caught;
+    for (; started_ > 0; --started_) {
+        rte_eth_dev_stop(ids_[started_ - 1]);
     }
 }
 
 std::uint64_t Port::link_bits_per_second() const noexcept {
     constexpr std::uint64_t kBitsPerMegabit = 1'000'000;
     rte_eth_link link{};
-    if (rte_eth_link_get_nowait(id_, &link) != 0 || link.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN) {
+    if (rte_eth_link_get_nowait(id(), &link) != 0 || link.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN) {
         return 0;
     }
     return link.link_speed * kBitsPerMegabit;
@@ -287,12 +377,12 @@ std::uint64_t Port::link_bits_per_second() const noexcept {
 
 bool Port::link_is_up() const noexcept {
     rte_eth_link link{};
-    return rte_eth_link_get_nowait(id_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+    return rte_eth_link_get_nowait(id(), &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
 }
 
 PortLosses Port::losses() const noexcept {
     rte_eth_stats stats{};
-    if (!driver_counts_losses(info_.driver) || rte_eth_stats_get(id_, &stats) != 0) {
+    if (!driver_counts_losses(info_.driver) || rte_eth_stats_get(id(), &stats) != 0) {
         return {};
     }
     return {.missed = stats.imissed,

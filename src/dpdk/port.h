@@ -5,10 +5,13 @@
 
 #include <penstock/result.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 struct rte_mempool;
 
@@ -49,6 +52,14 @@ struct PortLosses {
 /// The devargs with what a driver needs to serve `workers` workers, where the operator did not say
 /// it: queues, and rings large enough for bursts. Pure.
 std::string complete_devargs(std::string_view devargs, std::uint16_t workers);
+/// The devices that make up a port for `workers` workers: one, or with net_af_xdp one per worker,
+/// each on a queue of its own of the same interface ("net_af_xdp0", "net_af_xdp0_1", ...): its
+/// driver gives several queues to one device only where the interface counts combined channels.
+/// Pure.
+std::vector<std::string> devices_of(std::string_view devargs, std::uint16_t workers);
+/// Whether the Linux interface has a queue for each such device. Errors: invalid_argument, naming
+/// interface, queues and workers.
+Result<void> check_interface_queues(std::string_view devargs, std::uint16_t workers);
 /// "net_af_packet0" of "net_af_packet0,iface=data0".
 std::string_view device_name(std::string_view devargs) noexcept;
 
@@ -57,26 +68,36 @@ CopyMode copy_mode_of(std::string_view driver, std::optional<std::uint32_t> aske
 /// Whether copies must come from the pool that the port receives into.
 bool copies_from_rx_pool(std::string_view driver) noexcept;
 
-/// One started port. Set-up only; workers use its id. Thread: main.
+/// Where a worker polls and sends.
+struct PortQueue {
+    std::uint16_t port_id;  // DPDK's
+    std::uint16_t queue;    // of its RX and of its TX queues
+};
+
+/// One started port, of one device or one per worker. Set-up only; workers use their queue of it.
+/// Thread: main.
 class Port {
   public:
-    /// Finds the device that Eal::start() made of `options.devargs`. Errors: not_found.
+    /// Finds the first device that Eal::start() made of `options.devargs`. Errors: not_found.
     static Result<PortInfo> describe(const PortOptions& options);
 
-    /// Configures the device and its queues, receiving into `rx_pool`. Not started.
+    /// Configures the devices and their queues, receiving into `rx_pool`. Not started.
     /// Errors: system or invalid_argument, naming port, driver and limit.
     static Result<Port> open(const PortOptions& options, rte_mempool* rx_pool);
     Port(Port&& other) noexcept;
     Port& operator=(Port&&) = delete;
     Port(const Port&) = delete;
     Port& operator=(const Port&) = delete;
-    /// Stops and closes the device; no worker may use it any more.
+    /// Stops and closes the devices; no worker may use them any more.
     ~Port();
 
     Result<void> start();
     void stop() noexcept;
 
-    [[nodiscard]] std::uint16_t id() const noexcept { return id_; }
+    /// Of the first device.
+    [[nodiscard]] std::uint16_t id() const noexcept { return ids_.front(); }
+    /// `worker`: 0..workers-1.
+    [[nodiscard]] PortQueue queue_of(std::size_t worker) const noexcept;
     [[nodiscard]] const PortInfo& info() const noexcept { return info_; }
     [[nodiscard]] CopyMode copy_mode() const noexcept { return copy_mode_; }
     /// As granted by the driver.
@@ -88,12 +109,13 @@ class Port {
     [[nodiscard]] PortLosses losses() const noexcept;
 
   private:
-    Port(std::uint16_t id, PortInfo info) noexcept;
-    Result<void> configure(const PortOptions& options, rte_mempool* rx_pool);
+    explicit Port(PortInfo info) noexcept : info_(std::move(info)) {}
+    Result<void> add_device(const PortOptions& options, const std::string& name, rte_mempool* pool);
+    Result<void> configure(std::uint16_t id, const PortOptions& options, rte_mempool* rx_pool);
+    Result<void> set_up_queues(std::uint16_t id, std::uint16_t queues, rte_mempool* rx_pool);
 
-    std::uint16_t id_;
-    bool open_ = true;
-    bool started_ = false;
+    std::vector<std::uint16_t> ids_;  // of the devices; none once moved away
+    std::size_t started_ = 0;         // of them
     PortInfo info_;
     CopyMode copy_mode_{};
     std::uint16_t rx_descriptors_ = 0;

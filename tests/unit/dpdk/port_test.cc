@@ -23,6 +23,23 @@ TEST(Devargs, AfXdpGetsAQueuePerWorker) {
               "net_af_xdp0,iface=data0,start_queue=0,queue_count=1");
 }
 
+TEST(Devargs, AfXdpBecomesADevicePerWorker) {
+    EXPECT_EQ(devices_of("net_af_xdp0,iface=data0", 2),
+              (std::vector<std::string>{"net_af_xdp0,iface=data0,start_queue=0,queue_count=1",
+                                        "net_af_xdp0_1,iface=data0,start_queue=1,queue_count=1"}));
+    EXPECT_EQ(devices_of("net_af_xdp0,iface=data0,queue_count=2", 2).size(), 1);
+    EXPECT_EQ(devices_of("net_af_packet0,iface=data0", 2).size(), 1);
+}
+
+TEST(Devargs, AnInterfaceNeedsAQueuePerAfXdpDevice) {
+    EXPECT_TRUE(check_interface_queues("net_af_xdp0,iface=lo", 1));
+    EXPECT_TRUE(check_interface_queues("net_af_packet0,iface=lo", 64));
+    const auto checked = check_interface_queues("net_af_xdp0,iface=lo", 64);
+    ASSERT_FALSE(checked);
+    EXPECT_THAT(checked.error().message,
+                HasSubstr("interface lo has 1 RX queue(s) for 64 workers"));
+}
+
 TEST(Devargs, WhatTheOperatorSaysStands) {
     EXPECT_EQ(complete_devargs("net_af_packet0,iface=data0,qpairs=4,framecnt=64,qdisc_bypass=0", 2),
               "net_af_packet0,iface=data0,qpairs=4,framecnt=64,qdisc_bypass=0");
