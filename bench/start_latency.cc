@@ -331,7 +331,7 @@ Result<Options::Outcome> parse(int argc, const char* const* argv, BenchOptions& 
     return outcome;
 }
 
-int main(int argc, const char* const* argv) {
+int run_program(int argc, const char* const* argv) {
     BenchOptions options;
     const auto outcome = parse(argc, argv, options);
     if (!outcome) {
@@ -349,7 +349,7 @@ int main(int argc, const char* const* argv) {
 
 int main(int argc, char** argv) {
     try {
-        return penstock::main(argc, argv);
+        return penstock::run_program(argc, argv);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "penstock-bench-start: %s\n", error.what());
         return 1;
