@@ -107,7 +107,9 @@ ChildProcess::~ChildProcess() {
         return;
     }
     end(monotonic_now());
-    while (!tend(monotonic_now())) {
+    // What SIGKILL does not end within a second (stuck in the kernel) is left to init.
+    const MonotonicTime give_up_at = monotonic_now() + kGrace + std::chrono::seconds{1};
+    while (!tend(monotonic_now()) && monotonic_now() < give_up_at) {
         pollfd polled{.fd = is_reaped_ ? -1 : pid_fd_.get(), .events = POLLIN, .revents = 0};
         ::poll(&polled, 1, static_cast<int>(kLookInterval.count()));
     }

@@ -23,7 +23,7 @@ class ChildProcess {
     static Result<ChildProcess> start(const std::string& command);
     ChildProcess(ChildProcess&& other) noexcept;
     ChildProcess& operator=(ChildProcess&& other) noexcept;
-    /// Ends it and waits until it is gone, kGrace at most.
+    /// Ends it and waits until it is gone, little more than kGrace at most.
     ~ChildProcess();
 
     /// Its standard output, non-blocking; ends when the command and all it started have closed it.
