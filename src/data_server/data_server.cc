@@ -242,7 +242,6 @@ void DataServer::report(StreamId stream) {
     message.stream = stream;
     message.name = view->name;
     message.endpoint = view->endpoint;
-    message.sequence = ++report_sequence_;
     if (const ClientSession* publisher = join_.publisher_of(stream)) {
         message.publisher = publisher->peer;
         message.publisher_address = publisher->address;
@@ -253,11 +252,10 @@ void DataServer::report(StreamId stream) {
         if (session->role != TicketRole::consume || counters == nullptr) {
             continue;
         }
-        if (message.consumers.size() == kConsumersPerReport) {
+        if (message.consumers.size() == control::kFlowsMax) {
             outputs_.send_up(message);
             message.consumers.clear();
             message.continued = true;
-            message.sequence = ++report_sequence_;
         }
         message.consumers.push_back({session->peer,
                                      session->address,

@@ -80,7 +80,6 @@ class DataServer {
     LoadLimits limits_;
     std::deque<SessionReply> outbox_;
     std::uint64_t lost_frames_ = 0;
-    std::uint64_t report_sequence_ = 0;
     std::uint64_t load_sequence_ = 0;
     std::uint64_t load_at_ms_ = 0;
     LoadSnapshot snapshot_;

@@ -153,7 +153,7 @@ std::vector<StreamLoad> StreamLoadDiff::changed(std::span<const StreamLoad> now)
     known.reserve(sorted.size());
     for (const StreamLoad& load : sorted) {
         const bool same = unchanged(load);
-        if (!same && result.size() < kStreamLoadsMax) {
+        if (!same && result.size() < control::kLoadStreamsMax) {
             result.push_back(load);
             known.push_back(load);
             last_ = load.stream;

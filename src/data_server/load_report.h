@@ -60,8 +60,9 @@ LoadReport make_load_report(const LoadSnapshot& before,
                             const LoadSnapshot& now,
                             const LoadLimits& limits);
 
-/// At most kStreamLoadsMax of `now` that differ from their namesake in `reported`, starting behind
-/// the stream reported last, so that every changed stream has its turn. Updates `reported`.
+/// At most control::kLoadStreamsMax of `now` that differ from their namesake in `reported`,
+/// starting behind the stream reported last, so that every changed stream has its turn. Updates
+/// `reported`.
 class StreamLoadDiff {
   public:
     std::vector<StreamLoad> changed(std::span<const StreamLoad> now);

@@ -64,8 +64,9 @@ StreamTableConfig table_config(const DataServerConfig& config, const Machine& ma
     return table;
 }
 
-Hello hello(const DataServerConfig& config, const Machine& machine) {
-    Hello hello;
+control::DataServerHello hello(const DataServerConfig& config, const Machine& machine) {
+    control::DataServerHello hello;
+    hello.protocol = control::kProtocol;
     hello.name = config.id;
     hello.boot_id = random_u64();
     for (std::size_t i = 0; i < machine.ports.size(); ++i) {

@@ -2,8 +2,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "data_server/presence_messages_session.h"
 #include "presence.grpc.pb.h"
+#include "rpc/convert.h"
 
 #include <fmt/format.h>
 #include <grpc/support/time.h>
@@ -29,7 +29,6 @@ using std::chrono::milliseconds;
 constexpr milliseconds kBackoffFirst{100};
 constexpr milliseconds kBackoffMost{2'000};
 constexpr milliseconds kWelcomeWithin{5'000};
-constexpr int kMessageBytesMax = 256 << 10;
 
 enum class Tag : std::uintptr_t { connected = 1, read, written, finished, woken };
 
@@ -47,13 +46,29 @@ grpc::ChannelArguments channel_arguments() {
     // Backing off is ours: each attempt is a channel of its own.
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
+    arguments.SetMaxReceiveMessageSize(control::kMessageBytesMax);
     return arguments;
 }
 
 std::uint64_t monotonic_ms() {
     return static_cast<std::uint64_t>(
         std::chrono::duration_cast<milliseconds>(monotonic_now().time_since_epoch()).count());
+}
+
+/// What presence said, for the control thread. Errors: its words, if they end the session.
+Result<DownMessage> down_message(const v1::DataServerDown& incoming, const std::string& address) {
+    auto message = control::from_proto(incoming);
+    if (!message) {
+        return message.error();
+    }
+    if (const auto* terms = std::get_if<control::DataServerWelcome>(&*message)) {
+        return DownMessage(
+            Welcome{address, terms->epoch, terms->ticket_key_id, TicketKey{terms->ticket_key}});
+    }
+    if (const auto* reject = std::get_if<control::Reject>(&*message)) {
+        return Error{ErrorCode::denied, "it rejects us: " + reject->reason};
+    }
+    return DownMessage(std::get<StreamSet>(std::move(message).value()));
 }
 
 }  // namespace
@@ -182,7 +197,10 @@ void PresenceSession::State::on_event(Tag tag, bool ok) {
                 return end({});
             }
             const std::lock_guard lock(mutex);
-            outgoing = to_message(config.hello, epoch, generation, monotonic_ms());
+            config.hello.epoch_seen = epoch;
+            config.hello.applied_generation = generation;
+            config.hello.monotonic_ms = monotonic_ms();
+            outgoing = control::to_proto(control::DataServerMessage(config.hello));
             outstanding += 2;
             call->Write(outgoing, tag_of(Tag::written));
             call->Read(&incoming, tag_of(Tag::read));
@@ -213,7 +231,7 @@ void PresenceSession::State::on_read() {
     if (ending) {
         return;
     }
-    auto message = from_message(incoming, address);
+    auto message = down_message(incoming, address);
     if (!message) {
         return end(message.error().message);
     }
@@ -236,9 +254,14 @@ void PresenceSession::State::write_next() {
         return;
     }
     if (load) {
-        outgoing = to_message(*std::exchange(load, std::nullopt));
+        outgoing =
+            control::to_proto(control::DataServerMessage(*std::exchange(load, std::nullopt)));
     } else if (!up.empty()) {
-        outgoing = to_message(up.front());
+        outgoing = std::visit(
+            [](auto& message) {
+                return control::to_proto(control::DataServerMessage(std::move(message)));
+            },
+            up.front());
         up.pop_front();
     } else {
         return;

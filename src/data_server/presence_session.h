@@ -14,7 +14,7 @@ namespace penstock {
 
 struct PresenceSessionConfig {
     std::vector<std::string> addresses;  // HOST:PORT, tried in turn
-    Hello hello;
+    control::DataServerHello hello;      // epoch, generation and clock are set at each hello
 };
 
 /// The data server's session with presence: dials, says hello, carries messages both ways, and

@@ -12,9 +12,11 @@
 namespace penstock::control {
 
 Result<DataServerMessage> from_proto(const v1::DataServerUp& message);
+Result<DataServerReply> from_proto(const v1::DataServerDown& message);
 Result<PublisherMessage> from_proto(const v1::PublisherUp& message);
 Result<ConsumerMessage> from_proto(const v1::ConsumerUp& message);
 
+v1::DataServerUp to_proto(const DataServerMessage& message);
 v1::DataServerDown to_proto(const DataServerReply& reply);
 v1::PublisherDown to_proto(const PublisherReply& reply);
 v1::ConsumerDown to_proto(const ConsumerReply& reply);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -196,6 +197,42 @@ Result<DataServerMessage> from(const v1::StreamReport& message) {
     return DataServerMessage(std::move(report));
 }
 
+Result<DataServerReply> from(const v1::DataServerWelcome& message) {
+    DataServerWelcome welcome;
+    if (message.epoch() == 0 || message.epoch() > kEpochMax) {
+        return invalid("epoch of the welcome is out of range");
+    }
+    if (message.ticket_key().size() != welcome.ticket_key.size() ||
+        message.ticket_key_id() > std::numeric_limits<std::uint16_t>::max()) {
+        return invalid("the welcome has no whole ticket key");
+    }
+    welcome.epoch = message.epoch();
+    welcome.load_interval_ms = message.load_interval_ms();
+    welcome.ticket_key_id = static_cast<std::uint16_t>(message.ticket_key_id());
+    std::ranges::copy(message.ticket_key(), welcome.ticket_key.begin());
+    return DataServerReply(welcome);
+}
+
+Result<DataServerReply> from(const v1::StreamSet& message) {
+    StreamSet set;
+    set.epoch = message.epoch();
+    set.generation = message.generation();
+    set.base_generation = message.base_generation();
+    for (const v1::DesiredStream& desired : message.open()) {
+        if (desired.stream_id() == 0 || !is_name(desired.name())) {
+            return bad_name("stream");
+        }
+        set.open.push_back({StreamId{desired.stream_id()},
+                            desired.name(),
+                            PeerId{desired.publisher_id()},
+                            desired.max_bits_per_second()});
+    }
+    for (const std::uint64_t stream : message.close()) {
+        set.close.push_back(StreamId{stream});
+    }
+    return DataServerReply(std::move(set));
+}
+
 Result<PublisherMessage> from(const v1::PublisherHello& message) {
     if (!is_name(message.stream())) {
         return bad_name("stream");
@@ -266,6 +303,21 @@ Result<DataServerMessage> from_proto(const v1::DataServerUp& message) {
         case v1::DataServerUp::kReportsDone:
             return DataServerMessage(ReportsDone{});
         case v1::DataServerUp::MESSAGE_NOT_SET:
+            break;
+    }
+    return invalid("a message of a kind not known here");
+}
+
+Result<DataServerReply> from_proto(const v1::DataServerDown& message) {
+    switch (message.message_case()) {
+        case v1::DataServerDown::kWelcome:
+            return from(message.welcome());
+        case v1::DataServerDown::kStreams:
+            return from(message.streams());
+        case v1::DataServerDown::kReject:
+            return DataServerReply(
+                Reject{printable(message.reject().reason()), message.reject().retry_after_ms()});
+        case v1::DataServerDown::MESSAGE_NOT_SET:
             break;
     }
     return invalid("a message of a kind not known here");

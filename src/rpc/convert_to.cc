@@ -123,7 +123,74 @@ v1::Assignment to_proto(const Assignment& assignment) {
     return message;
 }
 
+v1::DataServerHello to_proto(const DataServerHello& hello) {
+    v1::DataServerHello message;
+    message.set_protocol(hello.protocol);
+    message.set_name(hello.name);
+    message.set_boot_id(hello.boot_id);
+    for (const Port& port : hello.ports) {
+        *message.add_ports() = control::to_proto(port);
+    }
+    message.set_stream_port_first(hello.stream_port_first);
+    message.set_stream_port_last(hello.stream_port_last);
+    message.set_consumers_max(hello.consumers_max);
+    message.set_streams_max(hello.streams_max);
+    message.set_epoch_seen(hello.epoch_seen);
+    message.set_applied_generation(hello.applied_generation);
+    message.set_monotonic_ms(hello.monotonic_ms);
+    return message;
+}
+
+v1::Applied to_proto(const Applied& applied) {
+    v1::Applied message;
+    message.set_epoch(applied.epoch);
+    message.set_generation(applied.generation);
+    for (const OpenedStream& opened : applied.opened) {
+        v1::OpenedStream& added = *message.add_opened();
+        added.set_stream_id(opened.stream.value);
+        *added.mutable_endpoint() = control::to_proto(opened.endpoint);
+    }
+    for (const RefusedStream& refused : applied.refused) {
+        v1::RefusedStream& added = *message.add_refused();
+        added.set_stream_id(refused.stream.value);
+        added.set_reason(refused.reason);
+    }
+    return message;
+}
+
+v1::StreamReport to_proto(const StreamReport& report) {
+    v1::StreamReport message;
+    message.set_stream_id(report.stream.value);
+    message.set_name(report.name);
+    *message.mutable_endpoint() = control::to_proto(report.endpoint);
+    message.set_publisher_id(report.publisher.value);
+    if (report.publisher) {
+        *message.mutable_publisher_address() = control::to_proto(report.publisher_address);
+    }
+    for (const ConsumerFlow& flow : report.consumers) {
+        *message.add_consumers() = control::to_proto(flow);
+    }
+    message.set_continued(report.continued);
+    return message;
+}
+
 }  // namespace
+
+v1::DataServerUp to_proto(const DataServerMessage& message) {
+    v1::DataServerUp up;
+    if (const auto* hello = std::get_if<DataServerHello>(&message)) {
+        *up.mutable_hello() = to_proto(*hello);
+    } else if (const auto* load = std::get_if<LoadReport>(&message)) {
+        *up.mutable_load() = to_proto(*load);
+    } else if (const auto* applied = std::get_if<Applied>(&message)) {
+        *up.mutable_applied() = to_proto(*applied);
+    } else if (const auto* report = std::get_if<StreamReport>(&message)) {
+        *up.mutable_stream() = to_proto(*report);
+    } else {
+        up.mutable_reports_done();
+    }
+    return up;
+}
 
 v1::DataServerDown to_proto(const DataServerReply& reply) {
     v1::DataServerDown message;

@@ -22,8 +22,9 @@ inline constexpr std::size_t kNameBytesMax = 255;  // of streams and data server
 inline constexpr std::size_t kTextBytesMax = 255;  // of reasons and troubles
 inline constexpr std::size_t kPortsMax = 64;
 inline constexpr std::size_t kQueuesMax = 4096;
-inline constexpr std::size_t kLoadStreamsMax = 1000;       // of one LoadReport
-inline constexpr std::size_t kFlowsMax = 4000;             // of one StreamReport
+inline constexpr std::size_t kLoadStreamsMax = 1000;  // of one LoadReport
+// Of one StreamReport: this many fit kMessageBytesMax even with every number at its largest.
+inline constexpr std::size_t kFlowsMax = 3000;
 inline constexpr std::uint64_t kClockMsMax = 1ULL << 53U;  // 285,000 years of uptime
 inline constexpr std::uint64_t kEpochMax = 1ULL << 62U;
 
@@ -91,6 +92,8 @@ struct StreamLoad {
     std::uint64_t dropped = 0;
     std::uint64_t ring_packets = 0;
     std::uint64_t ring_bytes = 0;
+
+    bool operator==(const StreamLoad&) const = default;
 };
 
 struct LoadReport {

