@@ -1,11 +1,13 @@
 #include "data_server/control_loop.h"
 
+#include "base/check.h"
 #include "base/clock.h"
 
 #include <fmt/format.h>
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -57,6 +59,7 @@ Result<void> ControlLoop::watch_everything() {
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGUSR1);
     epoll_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
     signals_ = UniqueFd(::signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC));
@@ -152,17 +155,20 @@ void ControlLoop::serve_signals() {
     }
 }
 
-/// Linux → wire, by the first worker: there is little of it.
+/// Linux → wire, by the first worker: there is little of it. No more than it has room for: the rest
+/// waits in the TAP, whose queue Linux bounds and counts.
 void ControlLoop::serve_tap(std::size_t port) {
     std::array<rte_mbuf*, kBurst> frames{};
+    rte_ring& outgoing = workers_.outgoing(0);
+    const std::size_t room = std::min<std::size_t>(rte_ring_free_count(&outgoing), kBurst);
     const PacketCount count =
-        machine_.taps[port].from_linux(*machine_.control_frames.get(), frames);
+        machine_.taps[port].from_linux(*machine_.control_frames.get(), Burst(frames).first(room));
     for (PacketCount i = 0; i < count; ++i) {
         frames[i]->port = static_cast<std::uint16_t>(port);
     }
     const unsigned sent = rte_ring_enqueue_burst(
-        &workers_.outgoing(0), reinterpret_cast<void* const*>(frames.data()), count, nullptr);
-    rte_pktmbuf_free_bulk(frames.data() + sent, count - sent);
+        &outgoing, reinterpret_cast<void* const*>(frames.data()), count, nullptr);
+    PENSTOCK_CHECK(sent == count);  // nobody else fills this ring
 }
 
 bool ControlLoop::look_at_rings() {

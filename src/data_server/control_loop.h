@@ -20,14 +20,14 @@ namespace penstock {
 /// them. Thread: main.
 class ControlLoop {
   public:
-    /// All outlive this. SIGTERM, SIGINT and SIGUSR1 must be blocked in every thread.
+    /// All outlive this. SIGTERM, SIGINT, SIGHUP and SIGUSR1 must be blocked in every thread.
     /// Errors: system.
     static Result<std::unique_ptr<ControlLoop>> create(Machine& machine,
                                                        Workers& workers,
                                                        DataServer& server,
                                                        PresenceSession& presence);
 
-    /// Until SIGTERM or SIGINT. SIGUSR1 writes all counters to the log.
+    /// Until SIGTERM, SIGINT or SIGHUP. SIGUSR1 writes all counters to the log.
     void run();
     /// Lets what clients are to be told leave: until it has or `most` has passed.
     void flush(std::chrono::milliseconds most);

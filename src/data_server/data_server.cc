@@ -14,6 +14,8 @@ constexpr std::uint64_t kLoadIntervalMs = 100;
 constexpr std::size_t kLeasesPerTick = 1'000;
 constexpr std::size_t kOutboxMax = 65'536;
 constexpr std::size_t kFramesPerTick = 512;
+constexpr std::size_t kSetsWaitingMax = 1'024;
+constexpr std::uint64_t kRefusalIntervalMs = 10'000;
 
 FlowPlace place_of(const ClientSession& session) {
     return {session.flow, session.port, session.local, session.address, session.next_hop};
@@ -75,6 +77,7 @@ void DataServer::on_welcome(const Welcome& welcome, std::uint64_t now_ms) {
     join_.set_ticket_key(welcome.ticket_key_id, welcome.ticket_key);
     reconcile_.forget_answers();
     stream_loads_ = {};  // this presence has seen none of them
+    load_at_ms_ = 0;     // nor our load, without which it gives us nothing
     outputs_.set_position(reconcile_.epoch(), reconcile_.generation());
     for (const StreamTable::View& stream : streams_.open_streams()) {
         report(stream.id);
@@ -87,6 +90,10 @@ void DataServer::on_welcome(const Welcome& welcome, std::uint64_t now_ms) {
 }
 
 void DataServer::on_streams(const StreamSet& set, std::uint64_t now_ms) {
+    if (reconcile_.waiting() >= kSetsWaitingMax) {
+        outputs_.drop_presence("its commands come faster than the workers apply them");
+        return;
+    }
     const Reconcile::Work work = reconcile_.take(set);
     outputs_.set_position(reconcile_.epoch(), reconcile_.generation());
     for (const StreamId stream : work.close) {
@@ -141,9 +148,12 @@ void DataServer::carry_out(const FlowOperation& operation,
         const auto added = streams_.add_flow(
             session.stream, place_of(session), install.history_packets, install.history_ms);
         if (!added) {
-            log_warning(fmt::format(
-                "consumer {} refused: {}", to_string(session.address), added.error().message));
-            join_.end(session.flow, EndReason::stream_closed, trouble);
+            join_.not_installed(session.flow, trouble);
+            if (now_ms >= refusal_told_at_ms_ + kRefusalIntervalMs) {
+                refusal_told_at_ms_ = now_ms;
+                log_warning(fmt::format(
+                    "consumer {} refused: {}", to_string(session.address), added.error().message));
+            }
         }
         reports_.changed(session.stream, now_ms);
     };

@@ -83,6 +83,7 @@ class DataServer {
     std::uint64_t load_sequence_ = 0;
     std::uint64_t load_at_ms_ = 0;
     LoadSnapshot snapshot_;
+    std::uint64_t refusal_told_at_ms_ = 0;
     bool attached_ = false;
     bool trouble_told_ = false;  // of the present absence of presence
 };

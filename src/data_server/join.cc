@@ -346,6 +346,11 @@ void JoinHandler::end(FlowId flow, EndReason reason, JoinOutcome& outcome) {
     drop_flow(flow, outcome);
 }
 
+void JoinHandler::not_installed(FlowId flow, JoinOutcome& outcome) {
+    counters_.count(SessionEvent::not_installed);
+    end(flow, EndReason::stream_closed, outcome);
+}
+
 void JoinHandler::end_all(EndReason reason, JoinOutcome& outcome) {
     while (const ClientSession* session = sessions_.next_to_end()) {
         end(session->flow, reason, outcome);

@@ -105,8 +105,8 @@ class JoinHandler {
     void handle(const SessionFrame& frame, std::uint64_t now_ms, JoinOutcome& outcome);
     /// Ends sessions whose lease is over, at most `most` of them. To be called every few ms.
     void expire(std::uint64_t now_ms, std::size_t most, JoinOutcome& outcome);
-    /// Ends one session, because its flow could not be installed or this process ends.
-    void end(FlowId flow, EndReason reason, JoinOutcome& outcome);
+    /// The flow of an InstallConsumer could not be: its session ends.
+    void not_installed(FlowId flow, JoinOutcome& outcome);
     void end_all(EndReason reason, JoinOutcome& outcome);
     /// Linux learnt that a neighbour's address changed: clients behind it are reached there.
     void move_next_hop(std::uint8_t port,
@@ -164,6 +164,7 @@ class JoinHandler {
                      std::uint64_t sequence,
                      std::uint64_t now_ms,
                      JoinOutcome& outcome) const;
+    void end(FlowId flow, EndReason reason, JoinOutcome& outcome);
     void update_flow(const ClientSession& session, JoinOutcome& outcome) const;
     void send_ended(const ClientSession& session, EndReason reason, JoinOutcome& outcome) const;
     void drop_flow(FlowId flow, JoinOutcome& outcome);

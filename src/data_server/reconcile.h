@@ -40,6 +40,8 @@ class Reconcile {
 
     [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_; }
     [[nodiscard]] std::uint64_t generation() const noexcept { return generation_; }
+    /// Sets that are not answered yet.
+    [[nodiscard]] std::size_t waiting() const noexcept { return waiting_.size(); }
     [[nodiscard]] bool is_desired(StreamId stream) const { return streams_.contains(stream); }
 
   private:

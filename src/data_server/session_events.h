@@ -36,6 +36,7 @@ namespace penstock {
     X(bad_cookie,      "cookie was not made for this address and ticket")                          \
     X(stale_cookie,    "cookie is too old; a fresh one was sent")                                  \
     X(limit_reached,   "as many flows as permitted are installed")                                 \
+    X(not_installed,   "no memory for the flow, or its worker does not keep up")                   \
     X(unknown_flow,    "no such flow: it ended, or never was")                                     \
     X(wrong_port,      "came in by another NIC port than its flow")                                \
     X(bad_tag,         "tag is wrong")                                                             \

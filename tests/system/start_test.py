@@ -114,7 +114,7 @@ def ready(host, words, name="penstock-data"):
     return process
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_told_to_end_it_leaves_nothing(host, command, end):
     before = traces(host)
     process = ready(host, command())

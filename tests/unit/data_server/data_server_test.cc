@@ -216,6 +216,39 @@ TEST_F(DataServerTest, ReportsLoadTenTimesASecondWhileAttached) {
     EXPECT_LE(now_ms - loads.back().monotonic_ms, 100U);
 }
 
+TEST_F(DataServerTest, ReportsLoadAtOnceWhenItIsWelcome) {
+    pass(350);
+    attach();
+    pass(1);
+    EXPECT_EQ(loads.size(), 1U);
+}
+
+TEST_F(DataServerTest, EndsASessionWhoseFlowFindsNoRoom) {
+    attach();
+    open_stream();
+    for (std::size_t i = 0; i < WorkerCommands::kWaitingMax + kMailboxCommands; ++i) {
+        workers[0].send(SetPublisher{});
+    }
+    join_as(TicketRole::consume, PeerId{1}, 40'001);
+    EXPECT_EQ(server.session_counters()[SessionEvent::not_installed], 1U);
+    ASSERT_EQ(frames.size(), 3U);  // CHALLENGE, ACCEPT and the end of it
+    const auto accept = read_message<AcceptMessage>(frames[1].payload());
+    EXPECT_EQ(read_message<EndedMessage>(frames[2].payload()).flow_id, accept.flow_id);
+    EXPECT_EQ(streams.counters_of(kStream, FlowId{accept.flow_id}), nullptr);
+}
+
+TEST_F(DataServerTest, DropsAPresenceWhoseCommandsPileUp) {
+    attach();
+    for (std::uint64_t generation = 1; generation <= 1'100; ++generation) {
+        StreamSet set;
+        set.epoch = 5;
+        set.generation = generation;
+        set.open.push_back({StreamId{generation % 2 + 1}, "s", PeerId{}, 0});
+        server.on_presence(set, now_ms);  // the workers apply nothing
+    }
+    EXPECT_NE(dropped.find("faster"), std::string::npos);
+}
+
 TEST_F(DataServerTest, TellsANewPresenceTheLoadOfStreamsThatStandStill) {
     attach();
     open_stream();
