@@ -37,7 +37,8 @@ Result<Eal> start_eal(const DataServerConfig& config) {
         if (auto checked = check_interface_queues(port.devargs, workers); !checked) {
             return std::move(checked).error();
         }
-        std::ranges::move(devices_of(port.devargs, workers), std::back_inserter(options.devices));
+        std::ranges::move(devices_of(port.devargs, workers, config.mtu),
+                          std::back_inserter(options.devices));
     }
     return Eal::start(options);
 }

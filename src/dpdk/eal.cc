@@ -20,22 +20,21 @@ namespace {
 constexpr std::size_t kErrorBytesMax = 500;
 
 /// Written by whatever thread DPDK logs on, which during set-up is main alone.
-std::string& last_error() {
+std::string& first_error() {
     static std::string line;
     return line;
 }
 
-/// Keeps the last error DPDK logs. Everything else it logs is dropped: it speaks of its internals,
-/// and our own messages say what an operator can act on.
+/// Keeps the first error DPDK logs, which names the cause; those after it are its consequences on
+/// the way up. Everything else it logs is dropped: it speaks of its internals, and our own messages
+/// say what an operator can act on.
 ssize_t keep_error(void* /*cookie*/, const char* text, std::size_t bytes) {
-    if (rte_log_cur_msg_loglevel() <= static_cast<int>(RTE_LOG_ERR)) {
+    if (rte_log_cur_msg_loglevel() <= static_cast<int>(RTE_LOG_ERR) && first_error().empty()) {
         std::string_view line{text, std::min(bytes, kErrorBytesMax)};
         while (!line.empty() && (line.back() == '\n' || line.back() == ' ')) {
             line.remove_suffix(1);
         }
-        if (!line.empty()) {
-            last_error() = line;
-        }
+        first_error() = line;
     }
     return static_cast<ssize_t>(bytes);
 }
@@ -134,7 +133,7 @@ std::vector<std::string> eal_arguments(const EalOptions& options,
     return arguments;
 }
 
-std::string take_dpdk_error() { return std::exchange(last_error(), {}); }
+std::string take_dpdk_error() { return std::exchange(first_error(), {}); }
 
 Result<Eal> Eal::start(const EalOptions& options) {
     const std::string prefix = fmt::format("{}-{}", options.program, getpid());
@@ -152,9 +151,11 @@ Result<Eal> Eal::start(const EalOptions& options) {
     {
         const CaughtOutput caught;
         result = rte_eal_init(static_cast<int>(argv.size()), argv.data());
-        text = take_dpdk_error();
-        if (result < 0 && text.empty()) {
-            text = caught.last_line();
+        if (result < 0) {  // else what it says of a device waits for Port::describe()
+            text = take_dpdk_error();
+            if (text.empty()) {
+                text = caught.last_line();
+            }
         }
     }
     std::string directory = fmt::format("/var/run/dpdk/{}", options.no_huge ? prefix : "rte");

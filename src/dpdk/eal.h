@@ -49,7 +49,7 @@ bool is_pci_device(std::string_view devargs) noexcept;
 /// lcore id of worker `index`.
 constexpr unsigned lcore_of_worker(unsigned index) noexcept { return index + 1; }
 
-/// DPDK's last error line since the last call, without its end of line; "" if there was none.
+/// DPDK's first error line since the last call, without its end of line; "" if there was none.
 std::string take_dpdk_error();
 
 /// While it lives, what foreign code prints on standard output and standard error (DPDK's drivers

@@ -74,8 +74,11 @@ rte_mempool* make_pool(const std::string& name,
 
 Result<PoolPlan> plan_pools(const PoolDemand& demand) {
     PoolPlan plan;
-    plan.payload_data_room = std::max<std::uint16_t>(
-        data_room_for(demand.mtu + kFrameOverheadBytes), RTE_MBUF_DEFAULT_BUF_SIZE);
+    // Frames of a PF_PACKET ring are up to one alignment step longer than what they hold.
+    constexpr std::uint32_t kRingAlignment = 16;
+    plan.payload_data_room =
+        std::max<std::uint16_t>(data_room_for(demand.mtu + kFrameOverheadBytes + kRingAlignment),
+                                RTE_MBUF_DEFAULT_BUF_SIZE);
     plan.copy_data_room = data_room_for(kCopyHeaderBytes + demand.inline_payload_bytes_max);
     const std::uint32_t burst = kTxBurstPackets + kRxBurstPackets;
     // One descriptor may be one whole copy (inline), so all of them count.

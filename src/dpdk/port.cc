@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
@@ -53,6 +54,31 @@ const DriverMode* mode_of(std::string_view driver) noexcept {
 std::string reason_of(int result) {
     std::string logged = take_dpdk_error();
     return logged.empty() ? std::string{rte_strerror(-result)} : logged;
+}
+
+/// What Linux puts before a packet in the frame of a PF_PACKET ring, at least (packet(7),
+/// TPACKET2_HDRLEN and the link-layer header's alignment).
+constexpr std::uint32_t kPacketRingHeadBytes = 66;
+
+/// Frame of a PF_PACKET ring that holds packets of `mtu` bytes, aligned as Linux wants it.
+std::uint32_t af_packet_frame_bytes(std::uint32_t mtu) noexcept {
+    constexpr std::uint32_t kAlignment = 16;
+    constexpr std::uint32_t kUsual = 2048;
+    const std::uint32_t needed = mtu + kFrameOverheadBytes + kPacketRingHeadBytes;
+    return std::max((needed + kAlignment - 1) / kAlignment * kAlignment, kUsual);
+}
+
+/// The number behind `key=` in devargs.
+std::optional<std::uint32_t> number_of(std::string_view devargs, std::string_view key) {
+    const std::string needle = fmt::format(",{}=", key);
+    const std::size_t at = devargs.find(needle);
+    if (at == std::string_view::npos) {
+        return std::nullopt;
+    }
+    const std::string_view rest = devargs.substr(at + needle.size());
+    std::uint32_t number = 0;
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
+    return error == std::errc{} ? std::optional{number} : std::nullopt;
 }
 
 bool has_key(std::string_view devargs, std::string_view key) {
@@ -100,7 +126,7 @@ std::string_view device_name(std::string_view devargs) noexcept {
     return devargs.substr(0, devargs.find(','));
 }
 
-std::string complete_devargs(std::string_view devargs, std::uint16_t workers) {
+std::string complete_devargs(std::string_view devargs, std::uint16_t workers, std::uint16_t mtu) {
     std::string complete{devargs};
     const auto want = [&](std::string_view key, const auto& value) {
         if (!has_key(devargs, key)) {
@@ -110,11 +136,11 @@ std::string complete_devargs(std::string_view devargs, std::uint16_t workers) {
     const std::string_view name = device_name(devargs);
     if (name.starts_with("net_af_packet")) {
         want("qpairs", workers);
-        // A frame of 2048 holds 1500 bytes and the kernel's own header; 4096 of them are what a
-        // burst of a few milliseconds needs (the default is 512). Blocks hold whole frames.
+        // 4096 frames are what a burst of a few milliseconds needs (the default is 512).
         if (!has_key(devargs, "framesz") && !has_key(devargs, "blocksz") &&
             !has_key(devargs, "framecnt")) {
-            complete += ",blocksz=262144,framesz=2048,framecnt=4096";
+            complete +=
+                fmt::format(",blocksz=262144,framesz={},framecnt=4096", af_packet_frame_bytes(mtu));
         }
         want("qdisc_bypass", 1);
     } else if (name.starts_with("net_af_xdp")) {
@@ -124,9 +150,11 @@ std::string complete_devargs(std::string_view devargs, std::uint16_t workers) {
     return complete;
 }
 
-std::vector<std::string> devices_of(std::string_view devargs, std::uint16_t workers) {
+std::vector<std::string> devices_of(std::string_view devargs,
+                                    std::uint16_t workers,
+                                    std::uint16_t mtu) {
     if (!is_one_device_per_worker(devargs, workers)) {
-        return {complete_devargs(devargs, workers)};
+        return {complete_devargs(devargs, workers, mtu)};
     }
     const std::string_view name = device_name(devargs);
     const std::string_view rest = devargs.substr(name.size());
@@ -183,11 +211,13 @@ Result<PortInfo> Port::describe(const PortOptions& options) {
     info.name = device_name(options.devargs);
     std::uint16_t id = 0;
     if (rte_eth_dev_get_port_by_name(info.name.c_str(), &id) != 0) {
-        return Error{
-            ErrorCode::not_found,
-            fmt::format("no port came of --port {}: check the devargs, and for a NIC that it "
-                        "is bound (dpdk-config/host/bind_nic.sh)",
-                        options.devargs)};
+        const std::string logged = take_dpdk_error();
+        return Error{ErrorCode::not_found,
+                     fmt::format("no port came of --port {}{}{}: check the devargs, and for a NIC "
+                                 "that it is bound (dpdk-config/host/bind_nic.sh)",
+                                 options.devargs,
+                                 logged.empty() ? "" : ": ",
+                                 logged)};
     }
     rte_eth_dev_info device{};
     rte_ether_addr mac{};
@@ -212,7 +242,7 @@ Result<Port> Port::open(const PortOptions& options, rte_mempool* rx_pool) {
     Port port{std::move(info).value()};
     const CaughtOutput caught;  // libbpf and libxdp print as they please
     take_dpdk_error();
-    for (const std::string& device : devices_of(options.devargs, options.workers)) {
+    for (const std::string& device : devices_of(options.devargs, options.workers, options.mtu)) {
         const std::string name{device_name(device)};
         if (auto added = port.add_device(options, name, rx_pool); !added) {
             return std::move(added).error();
@@ -285,6 +315,19 @@ Result<void> Port::configure(std::uint16_t id, const PortOptions& options, rte_m
                           fmt::format("an MTU of {} does not fit the packet pool's {} bytes",
                                       options.mtu,
                                       rte_pktmbuf_data_room_size(rx_pool)));
+    }
+
+    // The driver copies a whole frame of its ring into one mbuf without looking at its size.
+    const std::uint32_t ring_frame_bytes = number_of(options.devargs, "framesz").value_or(0);
+    const std::uint32_t room = rte_pktmbuf_data_room_size(rx_pool) - RTE_PKTMBUF_HEADROOM;
+    if (info_.driver == "net_af_packet" && ring_frame_bytes > room + kPacketRingHeadBytes) {
+        return port_error(ErrorCode::invalid_argument,
+                          info_,
+                          fmt::format("framesz={} is more than a packet's {} bytes here; lower it "
+                                      "to {} or raise --mtu",
+                                      ring_frame_bytes,
+                                      room,
+                                      room / 16 * 16));
     }
 
     rte_eth_conf conf{};

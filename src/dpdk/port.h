@@ -49,14 +49,16 @@ struct PortLosses {
     std::optional<std::uint64_t> tx_errors;
 };
 
-/// The devargs with what a driver needs to serve `workers` workers, where the operator did not say
-/// it: queues, and rings large enough for bursts. Pure.
-std::string complete_devargs(std::string_view devargs, std::uint16_t workers);
+/// The devargs with what a driver needs to serve `workers` workers with packets of `mtu` bytes,
+/// where the operator did not say it: queues, and rings large enough for bursts. Pure.
+std::string complete_devargs(std::string_view devargs, std::uint16_t workers, std::uint16_t mtu);
 /// The devices that make up a port for `workers` workers: one, or with net_af_xdp one per worker,
 /// each on a queue of its own of the same interface ("net_af_xdp0", "net_af_xdp0_1", ...): its
 /// driver gives several queues to one device only where the interface counts combined channels.
 /// Pure.
-std::vector<std::string> devices_of(std::string_view devargs, std::uint16_t workers);
+std::vector<std::string> devices_of(std::string_view devargs,
+                                    std::uint16_t workers,
+                                    std::uint16_t mtu);
 /// Whether the Linux interface has a queue for each such device. Errors: invalid_argument, naming
 /// interface, queues and workers.
 Result<void> check_interface_queues(std::string_view devargs, std::uint16_t workers);

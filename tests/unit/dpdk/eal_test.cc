@@ -89,14 +89,14 @@ TEST(EalDevices, PciAddressesAreToldFromVirtualDevices) {
     EXPECT_FALSE(is_pci_device("decade"));
 }
 
-TEST(DpdkErrors, LastOneIsKeptUntilTaken) {
+TEST(DpdkErrors, FirstOneIsKeptUntilTaken) {
     take_dpdk_error();
     rte_log(RTE_LOG_INFO, RTE_LOGTYPE_EAL, "EAL: all is well\n");
     EXPECT_EQ(take_dpdk_error(), "");
     rte_log(RTE_LOG_ERR, RTE_LOGTYPE_EAL, "EAL: the first\n");
     rte_log(RTE_LOG_ERR, RTE_LOGTYPE_EAL, "EAL: the last\n");
     rte_log(RTE_LOG_NOTICE, RTE_LOGTYPE_EAL, "EAL: well, then\n");
-    EXPECT_EQ(take_dpdk_error(), "EAL: the last");
+    EXPECT_EQ(take_dpdk_error(), "EAL: the first");
     EXPECT_EQ(take_dpdk_error(), "");
 }
 

@@ -13,22 +13,27 @@ namespace {
 using testing::HasSubstr;
 
 TEST(Devargs, AfPacketGetsAQueuePairPerWorkerAndARingForBursts) {
-    EXPECT_EQ(complete_devargs("net_af_packet0,iface=data0", 2),
+    EXPECT_EQ(complete_devargs("net_af_packet0,iface=data0", 2, 1500),
               "net_af_packet0,iface=data0,qpairs=2,blocksz=262144,framesz=2048,framecnt=4096,"
               "qdisc_bypass=1");
 }
 
+TEST(Devargs, AfPacketsFramesHoldTheMtu) {
+    EXPECT_THAT(complete_devargs("net_af_packet0,iface=data0", 1, 9000),
+                HasSubstr(",framesz=9088,"));
+}
+
 TEST(Devargs, AfXdpGetsAQueuePerWorker) {
-    EXPECT_EQ(complete_devargs("net_af_xdp0,iface=data0", 1),
+    EXPECT_EQ(complete_devargs("net_af_xdp0,iface=data0", 1, 1500),
               "net_af_xdp0,iface=data0,start_queue=0,queue_count=1");
 }
 
 TEST(Devargs, AfXdpBecomesADevicePerWorker) {
-    EXPECT_EQ(devices_of("net_af_xdp0,iface=data0", 2),
+    EXPECT_EQ(devices_of("net_af_xdp0,iface=data0", 2, 1500),
               (std::vector<std::string>{"net_af_xdp0,iface=data0,start_queue=0,queue_count=1",
                                         "net_af_xdp0_1,iface=data0,start_queue=1,queue_count=1"}));
-    EXPECT_EQ(devices_of("net_af_xdp0,iface=data0,queue_count=2", 2).size(), 1);
-    EXPECT_EQ(devices_of("net_af_packet0,iface=data0", 2).size(), 1);
+    EXPECT_EQ(devices_of("net_af_xdp0,iface=data0,queue_count=2", 2, 1500).size(), 1);
+    EXPECT_EQ(devices_of("net_af_packet0,iface=data0", 2, 1500).size(), 1);
 }
 
 TEST(Devargs, AnInterfaceNeedsAQueuePerAfXdpDevice) {
@@ -41,15 +46,16 @@ TEST(Devargs, AnInterfaceNeedsAQueuePerAfXdpDevice) {
 }
 
 TEST(Devargs, WhatTheOperatorSaysStands) {
-    EXPECT_EQ(complete_devargs("net_af_packet0,iface=data0,qpairs=4,framecnt=64,qdisc_bypass=0", 2),
-              "net_af_packet0,iface=data0,qpairs=4,framecnt=64,qdisc_bypass=0");
-    EXPECT_EQ(complete_devargs("net_af_xdp0,iface=data0,start_queue=3,queue_count=2", 1),
+    EXPECT_EQ(
+        complete_devargs("net_af_packet0,iface=data0,qpairs=4,framecnt=64,qdisc_bypass=0", 2, 1500),
+        "net_af_packet0,iface=data0,qpairs=4,framecnt=64,qdisc_bypass=0");
+    EXPECT_EQ(complete_devargs("net_af_xdp0,iface=data0,start_queue=3,queue_count=2", 1, 1500),
               "net_af_xdp0,iface=data0,start_queue=3,queue_count=2");
 }
 
 TEST(Devargs, OtherDriversAreLeftAlone) {
-    EXPECT_EQ(complete_devargs("net_null0", 2), "net_null0");
-    EXPECT_EQ(complete_devargs("0000:01:00.0", 2), "0000:01:00.0");
+    EXPECT_EQ(complete_devargs("net_null0", 2, 1500), "net_null0");
+    EXPECT_EQ(complete_devargs("0000:01:00.0", 2, 1500), "0000:01:00.0");
 }
 
 TEST(Devargs, NameStandsBeforeTheFirstComma) {
