@@ -195,7 +195,12 @@ Result<void> run(const Request& request) {
     if (is({"status"}, 0)) {
         return commands.status();
     }
-    return Error{ErrorCode::invalid_argument, fmt::format("no such command; say {}", kUsage)};
+    std::string asked;
+    for (const std::string& word : words) {
+        asked += (asked.empty() ? "" : " ") + word;
+    }
+    return Error{ErrorCode::invalid_argument,
+                 fmt::format("no such command: '{}'; say {}", asked, kUsage)};
 }
 
 }  // namespace penstock::ctl
