@@ -2,12 +2,14 @@
 
 #include "base/log.h"
 #include "data_path/flow_group.h"
+#include "data_server/interface_claim.h"
 
 #include <fmt/format.h>
 #include <rte_mbuf.h>
 
 #include <algorithm>
 #include <iterator>
+#include <net/if.h>
 #include <utility>
 
 namespace penstock {
@@ -24,6 +26,25 @@ PortOptions port_options(const DataServerConfig& config, const PortConfig& port)
     options.mtu = config.mtu;
     options.inline_payload_bytes_max = config.copy_threshold_bytes;
     return options;
+}
+
+/// Before DPDK touches them: the net_af_xdp driver takes the XDP program off an interface when it
+/// closes, also one of another process.
+Result<std::vector<UniqueFd>> claim_interfaces(const DataServerConfig& config) {
+    std::vector<UniqueFd> claims;
+    for (const PortConfig& port : config.ports) {
+        const std::string interface = interface_of(port.devargs);
+        const unsigned if_index = interface.empty() ? 0 : ::if_nametoindex(interface.c_str());
+        if (if_index == 0) {
+            continue;  // none that is there: DPDK will say what it makes of that
+        }
+        auto claim = claim_interface(interface, if_index);
+        if (!claim) {
+            return std::move(claim).error();
+        }
+        claims.push_back(std::move(claim).value());
+    }
+    return claims;
 }
 
 Result<Eal> start_eal(const DataServerConfig& config) {
@@ -172,7 +193,8 @@ Result<Machine> make_pools(const DataServerConfig& config, Eal eal) {
     if (!copies) {
         return std::move(copies).error();
     }
-    return Machine{.eal = std::move(eal),
+    return Machine{.claims = {},
+                   .eal = std::move(eal),
                    .plan = *plan,
                    .payloads = std::move(payloads).value(),
                    .control_frames = std::move(frames).value(),
@@ -186,6 +208,10 @@ Result<Machine> make_pools(const DataServerConfig& config, Eal eal) {
 }  // namespace
 
 Result<Machine> Machine::set_up(const DataServerConfig& config) {
+    auto claims = claim_interfaces(config);
+    if (!claims) {
+        return std::move(claims).error();
+    }
     auto eal = start_eal(config);
     if (!eal) {
         return std::move(eal).error();
@@ -194,6 +220,7 @@ Result<Machine> Machine::set_up(const DataServerConfig& config) {
     if (!machine) {
         return machine;
     }
+    machine->claims = std::move(claims).value();
     if (auto started = start_ports(config, *machine); !started) {
         return std::move(started).error();
     }

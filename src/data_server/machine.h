@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/unique_fd.h"
 #include "data_server/config.h"
 #include "data_server/exception_tap.h"
 #include "data_server/neighbours.h"
@@ -19,6 +20,7 @@ namespace penstock {
 /// port its TAP. Members stand in the order they are set up; the destructor takes them down in
 /// reverse and leaves nothing behind. Thread: main.
 struct Machine {
+    std::vector<UniqueFd> claims;  // of interfaces that Linux shares
     Eal eal;
     PoolPlan plan;
     PacketPool payloads;             // what NICs receive into, and the streams' rings

@@ -86,17 +86,6 @@ bool has_key(std::string_view devargs, std::string_view key) {
     return devargs.find(needle) != std::string_view::npos;
 }
 
-/// "data0" of "net_af_xdp0,iface=data0,xdp_prog=...", key "iface"; "" without that key.
-std::string value_of(std::string_view devargs, std::string_view key) {
-    const std::string needle = fmt::format(",{}=", key);
-    const std::size_t at = devargs.find(needle);
-    if (at == std::string_view::npos) {
-        return {};
-    }
-    const std::string_view value = devargs.substr(at + needle.size());
-    return std::string(value.substr(0, value.find(',')));
-}
-
 /// Unless the operator says himself which queues a device has.
 bool is_one_device_per_worker(std::string_view devargs, std::uint16_t workers) {
     return workers > 1 && devargs.starts_with("net_af_xdp") && !has_key(devargs, "start_queue") &&
@@ -171,7 +160,7 @@ Result<void> check_interface_queues(std::string_view devargs, std::uint16_t work
     if (!is_one_device_per_worker(devargs, workers)) {
         return {};
     }
-    const std::string interface = value_of(devargs, "iface");
+    const std::string interface = interface_of(devargs);
     std::uint16_t queues = 0;
     std::error_code error;
     const std::filesystem::path directory = "/sys/class/net/" + interface + "/queues";
@@ -189,6 +178,16 @@ Result<void> check_interface_queues(std::string_view devargs, std::uint16_t work
                              workers,
                              device_name(devargs),
                              queues)};
+}
+
+std::string interface_of(std::string_view devargs) {
+    constexpr std::string_view kKey = ",iface=";
+    const std::size_t at = devargs.find(kKey);
+    if (at == std::string_view::npos) {
+        return {};
+    }
+    const std::string_view value = devargs.substr(at + kKey.size());
+    return std::string(value.substr(0, value.find(',')));
 }
 
 CopyMode copy_mode_of(std::string_view driver, std::optional<std::uint32_t> asked) noexcept {

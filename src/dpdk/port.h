@@ -62,6 +62,8 @@ std::vector<std::string> devices_of(std::string_view devargs,
 /// Whether the Linux interface has a queue for each such device. Errors: invalid_argument, naming
 /// interface, queues and workers.
 Result<void> check_interface_queues(std::string_view devargs, std::uint16_t workers);
+/// The Linux interface that devargs name, "data0" of "net_af_packet0,iface=data0"; "" if none.
+std::string interface_of(std::string_view devargs);
 /// "net_af_packet0" of "net_af_packet0,iface=data0".
 std::string_view device_name(std::string_view devargs) noexcept;
 

@@ -45,6 +45,12 @@ TEST(Devargs, AnInterfaceNeedsAQueuePerAfXdpDevice) {
                 HasSubstr("interface lo has 1 RX queue(s) for 64 workers"));
 }
 
+TEST(Devargs, NameTheInterfaceTheyShareWithLinux) {
+    EXPECT_EQ(interface_of("net_af_packet0,iface=data0,qpairs=1"), "data0");
+    EXPECT_EQ(interface_of("net_af_xdp0,start_queue=1,iface=data1"), "data1");
+    EXPECT_EQ(interface_of("net_null0,copy=1"), "");
+}
+
 TEST(Devargs, WhatTheOperatorSaysStands) {
     EXPECT_EQ(
         complete_devargs("net_af_packet0,iface=data0,qpairs=4,framecnt=64,qdisc_bypass=0", 2, 1500),
