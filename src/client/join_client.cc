@@ -201,8 +201,7 @@ std::span<const std::byte> JoinClient::make_join(MonotonicTime now) {
     join.history_ms = static_cast<std::uint32_t>(history_ms);
     join_at_ = now + jittered(join_retry_);
     join_retry_ = std::min(join_retry_ * 2, kJoinRetryMost);
-    std::memcpy(message_.data(), &join, sizeof(join));
-    return std::span(message_).first(sizeof(join));
+    return sealed(join);
 }
 
 std::span<const std::byte> JoinClient::make_keepalive(MonotonicTime now) {

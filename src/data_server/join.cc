@@ -174,6 +174,10 @@ void JoinHandler::join(const SessionFrame& frame, std::uint64_t now_ms, JoinOutc
         counters_.count(SessionEvent::stale_cookie);
         return challenge(frame, message, now_ms, outcome);
     }
+    // A ticket is readable to everyone on its way; the session key that came with it is not.
+    if (!tag_is_valid(message, *key)) {
+        return counters_.count(SessionEvent::bad_tag);
+    }
     join_proven(frame, message, *key, now_ms, outcome);
 }
 

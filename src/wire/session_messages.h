@@ -70,7 +70,8 @@ struct [[gnu::packed]] JoinMessage {
     Cookie cookie;         // all zero in the first JOIN
     Be32 history_packets;  // as HistoryRequest; 0 from a publisher
     Be32 history_ms;
-    std::array<std::uint8_t, 144> padding;  // zero: a JOIN is longer than anything it can provoke
+    std::array<std::uint8_t, 136> padding;  // zero: a JOIN is longer than anything it can provoke
+    MessageTag tag;  // whoever only saw the ticket pass by has no session key to make it with
 };
 static_assert(sizeof(JoinMessage) == 256);
 

@@ -64,6 +64,7 @@ TEST_F(JoinClientTest, ProvesItsAddressAndIsAccepted) {
     const JoinMessage second = sent_join();
     EXPECT_EQ(second.cookie.mac, 99U);
     EXPECT_EQ(second.client_nonce, first.client_nonce);
+    EXPECT_TRUE(tag_is_valid(second, server.key));
     EXPECT_EQ(receive(server.accept(second)), Arrival::session_message);
     EXPECT_EQ(client.state(), JoinState::accepted);
     EXPECT_EQ(client.flow_id().value, server.flow_id);

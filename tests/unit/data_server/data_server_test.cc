@@ -78,6 +78,7 @@ class DataServerTest : public testing::Test, protected MailboxWorkers {
         message.header = make_header<JoinMessage>(MessageType::join);
         message.ticket = ticket;
         message.cookie = cookie;
+        seal(message, derive_session_key(ticket_key, ticket.nonce));
         return message;
     }
     template <typename Message>

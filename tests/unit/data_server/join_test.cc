@@ -56,12 +56,13 @@ class Join : public testing::Test {
         return ticket;
     }
 
-    static JoinMessage join(const Ticket& ticket, const Cookie& cookie = {}) {
+    JoinMessage join(const Ticket& ticket, const Cookie& cookie = {}) const {
         JoinMessage message{};
         message.header = make_header<JoinMessage>(MessageType::join);
         message.client_nonce = 4711;
         message.ticket = ticket;
         message.cookie = cookie;
+        seal(message, key_of(ticket));
         return message;
     }
 
@@ -173,6 +174,7 @@ TEST_F(Join, InstallsAConsumerThatProvedItsAddress) {
     JoinMessage message = join(good, cookie_for(good));
     message.history_packets = 500;
     message.history_ms = 2'000;
+    seal(message, key_of(good));
     send(message);
     ASSERT_EQ(outcome.operations.size(), 1U);
     const auto& install = std::get<InstallConsumer>(outcome.operations[0]);
@@ -540,6 +542,23 @@ TEST_F(Join, CookieIsGoodOnlyForItsAddressPortAndTicket) {
     forged.mac = cookie.mac ^ 1U;
     send(join(good, forged));
     expect_silence(SessionEvent::bad_cookie, 5);
+}
+
+TEST_F(Join, TicketInHandsWithoutItsSessionKeyIsSilent) {
+    const Endpoint thief{IpAddress::v4(0x0a5b0066), 40'000};
+    for (const TicketRole role : {TicketRole::publish, TicketRole::consume}) {
+        const Endpoint owner{kClient.ip, static_cast<std::uint16_t>(41'000 + ++nonces)};
+        const Ticket stolen = ticket(role, kPublisher);
+        accepted(stolen, owner);
+        JoinMessage forged = join(stolen, cookie_for(stolen, owner));
+        forged.cookie = cookie_for(stolen, thief);  // his own address he can prove
+        send(forged, thief);
+        EXPECT_TRUE(outcome.replies.empty());
+        EXPECT_TRUE(outcome.operations.empty());
+    }
+    EXPECT_EQ(count(SessionEvent::bad_tag), 2U);
+    EXPECT_EQ(count(SessionEvent::replaced), 0U);
+    EXPECT_NE(handler.publisher_of(kStream)->address, thief);
 }
 
 TEST_F(Join, OldCookieIsAnsweredWithAFreshOne) {

@@ -86,6 +86,7 @@ TEST_F(SessionMessages, LieOnTheWireFieldByField) {
     EXPECT_EQ(offsetof(JoinMessage, history_packets), 104U);
     EXPECT_EQ(offsetof(JoinMessage, history_ms), 108U);
     EXPECT_EQ(offsetof(JoinMessage, padding), 112U);
+    EXPECT_EQ(offsetof(JoinMessage, tag), 248U);
 
     EXPECT_EQ(offsetof(ChallengeMessage, header), 0U);
     EXPECT_EQ(offsetof(ChallengeMessage, client_nonce), 16U);
