@@ -132,7 +132,7 @@ void ControlLoop::serve(std::uint64_t what) {
             return serve_signals();
         case kNeighbours:
             return machine_.neighbours->receive([this](const Neighbours::Change& change) {
-                server_.on_neighbour(change.port, change.before, change.now, now_ms());
+                server_.on_neighbour(change.port, change.ip, change.before, change.now, now_ms());
             });
         case kPresence:
             for (DownMessage& message : presence_.receive()) {

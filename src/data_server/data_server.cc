@@ -45,10 +45,11 @@ void DataServer::on_session_frame(const SessionFrame& frame, std::uint64_t now_m
 }
 
 void DataServer::on_neighbour(std::uint8_t port,
+                              const IpAddress& neighbour,
                               const MacAddress& before,
                               const MacAddress& now,
                               std::uint64_t now_ms) {
-    join_.move_next_hop(port, before, now, outcome_);
+    join_.move_next_hop(port, neighbour, before, now, outcome_);
     carry_out(now_ms);
 }
 

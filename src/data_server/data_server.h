@@ -41,6 +41,7 @@ class DataServer {
     void on_session_frame(const SessionFrame& frame, std::uint64_t now_ms);
     void on_presence(DownMessage message, std::uint64_t now_ms);
     void on_neighbour(std::uint8_t port,
+                      const IpAddress& neighbour,
                       const MacAddress& before,
                       const MacAddress& now,
                       std::uint64_t now_ms);

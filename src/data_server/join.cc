@@ -11,6 +11,7 @@ namespace {
 constexpr std::uint64_t kCookieLifeMs = 4'000;
 constexpr std::uint64_t kNoncePeriodMs = 10'000;
 constexpr std::uint64_t kMovePauseMs = 1'000;
+constexpr std::uint8_t kGroupBit = 1;  // IEEE 802.3 section 3.2.3: of a MAC address's first byte
 // Different uses of the boot key sign different labels. Cookies carry none: they are shorter.
 constexpr std::uint64_t kServerNonceLabel = 1;
 constexpr std::uint64_t kPathNonceLabel = 2;
@@ -50,6 +51,11 @@ bool is_unpadded_join(std::span<const std::byte> payload) noexcept {
     const auto header = read_message<MessageHeader>(payload);
     return header.magic == kMessageMagic &&
            header.type == static_cast<std::uint8_t>(MessageType::join);
+}
+
+bool is_within(const InterfaceAddress& network, std::uint32_t address) noexcept {
+    const std::uint64_t host_mask = (std::uint64_t{1} << (32U - network.prefix_bits)) - 1;
+    return ((address ^ network.ip.v4()) & ~host_mask) == 0;
 }
 
 bool is_broadcast_of(const InterfaceAddress& network, std::uint32_t address) noexcept {
@@ -124,6 +130,11 @@ void JoinHandler::handle(const SessionFrame& frame, std::uint64_t now_ms, JoinOu
     }
     if (const auto trouble = source_trouble(frame.source)) {
         counters_.count(*trouble);
+        return;
+    }
+    // It becomes a next hop: every copy to a group address would go to the whole network.
+    if ((frame.source_mac.bytes[0] & kGroupBit) != 0) {
+        counters_.count(SessionEvent::source_invalid);
         return;
     }
     switch (*type) {
@@ -362,11 +373,19 @@ void JoinHandler::end_all(EndReason reason, JoinOutcome& outcome) {
 }
 
 void JoinHandler::move_next_hop(std::uint8_t port,
+                                const IpAddress& neighbour,
                                 const MacAddress& before,
                                 const MacAddress& now,
                                 JoinOutcome& outcome) {
+    const auto is_local = [this](const IpAddress& ip) {
+        return std::ranges::any_of(config_.data_addresses, [&ip](const InterfaceAddress& network) {
+            return is_within(network, ip.v4());
+        });
+    };
     sessions_.for_each([&](ClientSession& session) {
-        if (session.port == port && session.next_hop == before) {
+        const IpAddress& client = session.address.ip;
+        const bool is_behind = client == neighbour || !is_local(client);
+        if (session.port == port && session.next_hop == before && is_behind) {
             session.next_hop = now;
             update_flow(session, outcome);
         }

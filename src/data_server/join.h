@@ -108,8 +108,11 @@ class JoinHandler {
     /// The flow of an InstallConsumer could not be: its session ends.
     void not_installed(FlowId flow, JoinOutcome& outcome);
     void end_all(EndReason reason, JoinOutcome& outcome);
-    /// Linux learnt that a neighbour's address changed: clients behind it are reached there.
+    /// Linux learnt that a neighbour's MAC address changed: the client that is this neighbour is
+    /// reached there, and, as the neighbour may be their router, clients beyond our network.
+    /// Another client that shared the old MAC address is a neighbour of its own and stays.
     void move_next_hop(std::uint8_t port,
+                       const IpAddress& neighbour,
                        const MacAddress& before,
                        const MacAddress& now,
                        JoinOutcome& outcome);

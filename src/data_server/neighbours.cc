@@ -106,8 +106,9 @@ int Neighbours::on_message(nl_msg* message, void* self) {
     std::copy_n(
         static_cast<const std::uint8_t*>(nl_addr_get_binary_addr(mac)), 6, now.bytes.begin());
     const auto index = static_cast<std::uint8_t>(port - neighbours.if_indexes_.begin());
-    if (const auto before = neighbours.table_.learn(index, IpAddress::v4(address), now)) {
-        neighbours.changes_.push_back({index, *before, now});
+    const IpAddress source = IpAddress::v4(address);
+    if (const auto before = neighbours.table_.learn(index, source, now)) {
+        neighbours.changes_.push_back({index, source, *before, now});
     }
     return NL_OK;
 }

@@ -36,6 +36,7 @@ class Neighbours {
   public:
     struct Change {
         std::uint8_t port;
+        IpAddress ip;
         MacAddress before;
         MacAddress now;
     };

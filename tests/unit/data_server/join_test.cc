@@ -416,11 +416,37 @@ TEST_F(Join, NeighbourChangeMovesFlowsBehindIt) {
     accepted(ticket());
     outcome.clear();
     const MacAddress now_there{{2, 0, 0, 0, 0, 200}};
-    handler.move_next_hop(1, kClientMac, now_there, outcome);
+    handler.move_next_hop(1, kClient.ip, kClientMac, now_there, outcome);
     EXPECT_TRUE(outcome.operations.empty());
-    handler.move_next_hop(0, kClientMac, now_there, outcome);
+    handler.move_next_hop(0, kClient.ip, kClientMac, now_there, outcome);
     ASSERT_EQ(outcome.operations.size(), 1U);
     EXPECT_EQ(std::get<MoveConsumer>(outcome.operations[0]).session.next_hop, now_there);
+}
+
+TEST_F(Join, NeighbourChangeLeavesAnotherClientOfTheSameMacAlone) {
+    accepted(ticket());
+    const Endpoint beyond_router{IpAddress::v4(0xc0000201), 40'000};
+    accepted(ticket(TicketRole::consume, PeerId{78}), beyond_router);
+    outcome.clear();
+    const IpAddress other = IpAddress::v4(kClient.ip.v4() + 1);
+    handler.move_next_hop(0, other, kClientMac, MacAddress{{2, 0, 0, 0, 0, 200}}, outcome);
+    ASSERT_EQ(outcome.operations.size(), 1U);
+    EXPECT_EQ(std::get<MoveConsumer>(outcome.operations[0]).session.address, beyond_router);
+}
+
+TEST_F(Join, NextHopThatIsAGroupIsSilent) {
+    const Ticket good = ticket();
+    const auto accept = accepted(good);
+    for (const MacAddress& group :
+         {MacAddress{{255, 255, 255, 255, 255, 255}}, MacAddress{{1, 0, 0x5e, 0, 0, 1}}}) {
+        mac = group;
+        send(join(ticket()));
+        EXPECT_TRUE(outcome.replies.empty());
+        send(keepalive(good, accept.flow_id, 1, accept.server_nonce));
+        EXPECT_TRUE(outcome.replies.empty());
+        EXPECT_TRUE(outcome.operations.empty());
+    }
+    EXPECT_EQ(count(SessionEvent::source_invalid), 4U);
 }
 
 TEST_F(Join, TicketsOfThePreviousKeyStayGood) {
