@@ -57,6 +57,11 @@ MonotonicTime renewal_due(const State& state, const Stream& stream) {
                                    : std::min<std::chrono::nanoseconds>(half, kTroubleRenewal));
 }
 
+/// When a publisher that does not acknowledge STOP is not waited for any longer.
+MonotonicTime stop_end(const Stream& stream) {
+    return stream.step == StreamStep::stopping ? stream.stopping_since + kStopPatience : kNever;
+}
+
 MonotonicTime resend_due(const Stream& stream) {
     const bool is_due = stream.publisher_session && !stream.acknowledged &&
                         stream.desired != DesiredState::unspecified;
@@ -73,8 +78,8 @@ bool is_empty(const Stream& stream) {
 }
 
 MonotonicTime due_of(const State& state, const Stream& stream, MonotonicTime now) {
-    MonotonicTime due =
-        std::min({resend_due(stream), linger_end(stream), renewal_due(state, stream)});
+    MonotonicTime due = std::min(
+        {resend_due(stream), linger_end(stream), stop_end(stream), renewal_due(state, stream)});
     if (!stream.publisher_session) {
         due = std::min(due, stream.claim_by);
     }
@@ -109,6 +114,9 @@ void advance(Turn& turn, Stream& stream) {
     }
     if (stream.step == StreamStep::started) {
         linger(turn, stream);
+    }
+    if (turn.now >= stop_end(stream)) {
+        close_stream(turn, stream);  // what it goes on to send, the data server drops
     }
     if (stream.step == StreamStep::closing && may_close(turn, stream)) {
         finish_close(turn, stream);

@@ -45,9 +45,10 @@ inline constexpr std::chrono::seconds kHelloDeadline{5};
 inline constexpr std::chrono::seconds kHeartbeatInterval{1};
 inline constexpr std::chrono::seconds kPeerSilence{3};
 inline constexpr std::chrono::seconds kResendInterval{1};
-inline constexpr std::chrono::seconds kSetPatience{3};        // a data server must acknowledge in
-inline constexpr std::chrono::seconds kPublisherAbsence{3};   // then it is gone
-inline constexpr std::chrono::seconds kClaimPeriod{15};       // for adopted streams
+inline constexpr std::chrono::seconds kSetPatience{3};       // a data server must acknowledge in
+inline constexpr std::chrono::seconds kPublisherAbsence{3};  // then it is gone
+inline constexpr std::chrono::seconds kStopPatience{3};  // then its stream is closed all the same
+inline constexpr std::chrono::seconds kClaimPeriod{15};  // for adopted streams
 inline constexpr std::chrono::seconds kDisplacedPatience{3};  // then consumers are told to wait
 inline constexpr std::chrono::seconds kSettlePeriod{3};       // after a start of presence
 inline constexpr std::chrono::seconds kStartPatience{5};      // least wait for a present publisher
@@ -160,6 +161,7 @@ struct Stream {
     bool transmitting = false;  // the data server accepted the publisher
     std::string trouble;
     std::optional<MonotonicTime> unwatched_since;  // while started
+    MonotonicTime stopping_since;                  // while stopping
     bool lingering_told = false;
 
     // Consumers.

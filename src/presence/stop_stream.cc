@@ -35,6 +35,7 @@ MonotonicTime linger_end(const Stream& stream) noexcept {
 
 void stop_stream(Turn& turn, Stream& stream) {
     stream.step = StreamStep::stopping;
+    stream.stopping_since = turn.now;
     stream.displaced_since.reset();
     direct_publisher(turn, stream, DesiredState::stop);
     turn.log(about(stream, EventKind::stop_sent, fmt::format("version {}", stream.version)));

@@ -56,5 +56,21 @@ TEST(LifeOfAStream, IsVisibleStepByStep) {
                             "transmitting"));
 }
 
+TEST(LifeOfAStream, GoesOnWithoutAPublisherThatIgnoresStop) {
+    World world;
+    world.add_server("ds1");
+    ScriptedPublisher& publisher = world.add_publisher("news");
+    publisher.acknowledges = false;
+    world.pass(5s);
+    EXPECT_EQ(publisher.told.back().state, DesiredState::stop);
+    EXPECT_FALSE(world.server("ds1").open.empty());
+    world.pass(3s);
+    EXPECT_TRUE(world.server("ds1").open.empty()) << "what it sends on is dropped there";
+    EXPECT_EQ(publisher.told.back().state, DesiredState::wait);
+    publisher.acknowledges = true;
+    ScriptedConsumer& consumer = world.add_consumer("news");
+    EXPECT_EQ(consumer.state(), AssignmentState::ready);
+}
+
 }  // namespace
 }  // namespace penstock::presence
