@@ -36,6 +36,10 @@ void leave_idle(Turn& turn, Stream& stream) {
 
 /// Its data server is lost: to another one, or back to WAIT.
 void leave_displaced(Turn& turn, Stream& stream) {
+    if (!stream.publisher) {
+        finish_close(turn, stream);  // adopted, never claimed, and lost again: nobody to stop
+        return;
+    }
     const bool may_move = stream.publisher_session && is_watched(stream);
     if (may_move && assign_publisher(turn, stream)) {
         return;

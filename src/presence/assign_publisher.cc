@@ -128,6 +128,7 @@ void request_publish(Turn& turn, SessionId session, const control::PublisherHell
     if (stream->desired != control::DesiredState::unspecified) {
         send_desired(turn, *stream);
     } else if (stream->step == StreamStep::started) {
+        stream->unwatched_since.reset();  // adopted: close-after begins with its publisher
         direct_publisher(turn, *stream, control::DesiredState::start);
     } else if (!is_settling(turn.state, turn.now)) {
         direct_publisher(turn, *stream, control::DesiredState::wait);

@@ -83,6 +83,17 @@ void outrun_epoch(State& state, const DataServer* known, const control::DataServ
     }
 }
 
+/// Nothing else was decided about the stream since the data server opened it for this publisher.
+bool may_continue(const Stream& stream, const control::StreamReport& report) {
+    if (!stream.publisher) {
+        return stream.step == StreamStep::idle;
+    }
+    const bool is_undecided =
+        stream.step == StreamStep::displaced ||
+        (stream.step == StreamStep::idle && stream.desired == control::DesiredState::unspecified);
+    return is_undecided && (!report.publisher || stream.publisher == report.publisher);
+}
+
 /// The stream goes on where the data server has it.
 void continue_stream(Turn& turn,
                      DataServer& server,
@@ -119,8 +130,7 @@ void compare_reported(Turn& turn, DataServer& server, const control::StreamRepor
             (stream->step == StreamStep::started && stream->endpoint != report.endpoint)) {
             start_stream(turn, *stream, report.endpoint);
         }
-    } else if (stream->server.empty() &&
-               (!stream->publisher || !report.publisher || stream->publisher == report.publisher)) {
+    } else if (may_continue(*stream, report)) {
         continue_stream(turn, server, *stream, report);
     }
     if (stream->server == server.name) {
@@ -135,7 +145,7 @@ void reopen_unreported(Turn& turn, DataServer& server, StreamId id) {
     if (!server.reported.contains(id) && stream.step == StreamStep::started) {
         stream.step = StreamStep::opening;
         stream.displaced_since = turn.now;
-        stream.transmitting = false;
+        forget_flows(stream);
     }
 }
 
@@ -284,10 +294,7 @@ void detach(Turn& turn, DataServer& server, std::string_view reason) {
     turn.log(about_server(server, EventKind::server_gone, std::string(reason)));
     for (const StreamId id : streams_at(turn.state, server.name)) {
         Stream& stream = *find(turn.state, id);
-        stream.flows.clear();
-        stream.flows_before.clear();
-        stream.transmitting = false;
-        stream.unwatched_since.reset();
+        forget_flows(stream);
         if (stream.step == StreamStep::closing || !stream.publisher) {
             finish_close(turn, stream);
         } else if (stream.step == StreamStep::started || stream.displaced_since.has_value()) {

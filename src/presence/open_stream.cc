@@ -75,8 +75,7 @@ void refuse_stream(Turn& turn, DataServer& server, StreamId id, const std::strin
     std::erase_if(server.reservations, [id](const auto& entry) { return entry.stream == id; });
     stream->refusals[server.name] = reason;
     stream->refusals_end = turn.now + kResendInterval;
-    stream->transmitting = false;
-    stream->unwatched_since.reset();
+    forget_flows(*stream);
     if (stream->step == StreamStep::stopping) {
         stream->server.clear();
     } else if (stream->step == StreamStep::started || stream->displaced_since.has_value()) {
@@ -207,6 +206,9 @@ void direct_publisher(Turn& turn, Stream& stream, DesiredState state) {
     stream.desired = state;
     stream.acknowledged = false;
     send_desired(turn, stream);
+    if (state == DesiredState::start) {
+        stream.start_requested = false;
+    }
     if (state == DesiredState::start && stream.publisher_session) {
         turn.log(about(stream, EventKind::start_sent, fmt::format("version {}", stream.version)));
     }
@@ -261,7 +263,6 @@ void start_stream(Turn& turn, Stream& stream, const Endpoint& endpoint) {
     stream.displaced_since.reset();
     stream.unwatched_since.reset();
     stream.refusals.clear();
-    stream.start_requested = false;
     stream.transmitting = false;
     stream.lingering_told = false;
     turn.log(about(stream, EventKind::stream_opened, "at " + to_string(endpoint)));

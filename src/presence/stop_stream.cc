@@ -58,12 +58,7 @@ void finish_close(Turn& turn, Stream& stream) {
     stream.endpoint = Endpoint{};
     stream.refusals.clear();
     stream.displaced_since.reset();
-    stream.unwatched_since.reset();
-    stream.transmitting = false;
-    stream.publisher_address = Endpoint{};
-    stream.flows.clear();
-    stream.flows_before.clear();
-    stream.is_report_open = false;
+    forget_flows(stream);
     stream.trigger = "consumer request";
     if (stream.publisher_session && stream.desired != DesiredState::wait) {
         direct_publisher(turn, stream, DesiredState::wait);

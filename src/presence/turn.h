@@ -40,6 +40,16 @@ struct Turn {
     return event;
 }
 
+/// The stream is not open any more where it was: nobody is proven there.
+inline void forget_flows(Stream& stream) {
+    stream.flows.clear();
+    stream.flows_before.clear();
+    stream.is_report_open = false;
+    stream.publisher_address = Endpoint{};
+    stream.transmitting = false;
+    stream.unwatched_since.reset();
+}
+
 [[nodiscard]] inline Stream* find(State& state, StreamId id) {
     const auto found = state.streams.find(id);
     return found == state.streams.end() ? nullptr : &found->second;
