@@ -253,12 +253,30 @@ void World::react(const ToPublisher& action) {
     ScriptedPublisher* publisher = by_session(publishers, action.session);
     ASSERT_NE(publisher, nullptr);
     if (const auto* desired = std::get_if<control::PublisherDesired>(&action.message)) {
+        expect_permitted(*publisher, *desired);
         publisher->told.push_back(*desired);
         if (publisher->acknowledges) {
             acknowledge(*publisher, *desired);
         }
     } else if (const auto* reject = std::get_if<control::Reject>(&action.message)) {
         publisher->rejected = *reject;
+    }
+}
+
+void World::expect_permitted(const ScriptedPublisher& publisher,
+                             const control::PublisherDesired& desired) {
+    if (!publisher.told.empty()) {
+        const control::PublisherDesired& before = publisher.told.back();
+        EXPECT_GE(desired.version, before.version);
+        if (desired.version == before.version) {
+            EXPECT_EQ(desired.state, before.state) << "a version has one meaning";
+        }
+    }
+    if (desired.state == control::DesiredState::start) {
+        const ScriptedServer& at = server(desired.data_server);
+        const auto open = at.open.find(stream_id_of(publisher.stream));
+        ASSERT_NE(open, at.open.end()) << "START before the data server has opened the stream";
+        EXPECT_EQ(open->second.endpoint, *desired.endpoint);
     }
 }
 
@@ -276,6 +294,9 @@ void World::react(const ToConsumer& action) {
     ScriptedConsumer* consumer = by_session(consumers, action.session);
     ASSERT_NE(consumer, nullptr);
     if (const auto* assignment = std::get_if<control::Assignment>(&action.message)) {
+        if (!consumer->told.empty()) {
+            EXPECT_GT(assignment->version, consumer->told.back().version);
+        }
         consumer->told.push_back(*assignment);
     } else if (const auto* reject = std::get_if<control::Reject>(&action.message)) {
         consumer->rejected = *reject;

@@ -108,6 +108,8 @@ class World {
     void join(ScriptedConsumer& consumer);
     void leave(ScriptedConsumer& consumer);
     void report(ScriptedServer& server, StreamId stream);
+    /// Does what the set says and answers it.
+    void apply(ScriptedServer& server, const control::StreamSet& set);
     void acknowledge(ScriptedPublisher& publisher, const control::PublisherDesired& desired);
 
     // Peers go: their session breaks off.
@@ -143,7 +145,9 @@ class World {
     void react(const ToPublisher& action);
     void react(const ToConsumer& action);
     void react(const CloseSession& action);
-    void apply(ScriptedServer& server, const control::StreamSet& set);
+    /// Versions rise, and START comes only after the data server has opened the stream.
+    void expect_permitted(const ScriptedPublisher& publisher,
+                          const control::PublisherDesired& desired);
     void beat();
     void tick_if_due();
 

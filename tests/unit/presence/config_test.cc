@@ -1,0 +1,73 @@
+#include "presence/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+namespace penstock::presence {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+
+Result<std::optional<Config>> parse(std::initializer_list<const char*> arguments) {
+    std::vector<const char*> argv{"penstock-presence"};
+    argv.insert(argv.end(), arguments);
+    return parse_config(static_cast<int>(argv.size()), argv.data());
+}
+
+std::string error_of(std::initializer_list<const char*> arguments) {
+    const auto config = parse(arguments);
+    return config ? "" : config.error().message;
+}
+
+TEST(PresenceConfig, ListensOnLoopbackByDefault) {
+    const auto config = parse({});
+    ASSERT_TRUE(config.ok() && config->has_value());
+    EXPECT_EQ(to_string((*config)->listen), "127.0.0.1:7400");
+    EXPECT_EQ((*config)->settings.recent_period, 10s);
+    EXPECT_EQ((*config)->settings.close_after, 5s);
+}
+
+TEST(PresenceConfig, TakesEveryOption) {
+    const auto config = parse({"--listen",
+                               "0.0.0.0:0",
+                               "--insecure",
+                               "--recent-period",
+                               "2s",
+                               "--close-after",
+                               "700ms",
+                               "--utilisation-limit",
+                               "0.5",
+                               "--reserve",
+                               "0.05",
+                               "--ticket-lifetime",
+                               "30s"});
+    ASSERT_TRUE(config.ok() && config->has_value());
+    const Settings& settings = (*config)->settings;
+    EXPECT_EQ((*config)->listen.port, 0);
+    EXPECT_EQ(settings.recent_period, 2s);
+    EXPECT_EQ(settings.close_after, 700ms);
+    EXPECT_EQ(settings.utilisation_limit, 0.5);
+    EXPECT_EQ(settings.reserve, 0.05);
+    EXPECT_EQ(settings.ticket_lifetime, 30s);
+}
+
+TEST(PresenceConfig, RefusesPlaintextBeyondLoopbackUnlessToldTo) {
+    EXPECT_THAT(error_of({"--listen", "0.0.0.0:7400"}), HasSubstr("add --insecure"));
+    EXPECT_EQ(error_of({"--listen", "127.0.0.9:7400"}), "");
+    EXPECT_EQ(error_of({"--listen", "[::1]:7400"}), "");
+}
+
+TEST(PresenceConfig, NamesTheOptionThatIsWrong) {
+    EXPECT_THAT(error_of({"--listen", "here"}), HasSubstr("--listen: 'here'"));
+    EXPECT_THAT(error_of({"--close-after", "5"}), HasSubstr("--close-after 5"));
+    EXPECT_THAT(error_of({"--utilisation-limit", "2"}), HasSubstr("--utilisation-limit"));
+    EXPECT_THAT(error_of({"--recent-periud", "1s"}), HasSubstr("--recent-period"));
+}
+
+}  // namespace
+}  // namespace penstock::presence

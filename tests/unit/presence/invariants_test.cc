@@ -1,0 +1,241 @@
+#include "presence/turn.h"
+#include "unit/presence/world.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <limits>
+#include <random>
+#include <string>
+
+namespace penstock::presence {
+namespace {
+
+using control::AssignmentState;
+using control::StartPolicy;
+
+constexpr int kMoves = 3'000;
+constexpr int kServers = 4;
+constexpr int kStreams = 6;
+constexpr int kPublishers = 9;
+constexpr int kConsumers = 20;
+
+/// Peers that come, go, refuse, fall silent and lie, drawn from a seed. What must hold whatever
+/// they do is looked at after every move; what must come about is looked at once they behave.
+class Invariants : public testing::TestWithParam<std::uint64_t> {
+  protected:
+    Invariants() : world_(GetParam()), random_(GetParam()) {
+        for (int i = 0; i < kServers; ++i) {
+            world_.new_server("ds" + std::to_string(i));
+        }
+        for (int i = 0; i < kPublishers; ++i) {
+            ScriptedPublisher& publisher =
+                world_.new_publisher("stream" + std::to_string(i % kStreams));
+            publisher.start = i % 2 == 0 ? StartPolicy::publish : StartPolicy::demand;
+            publisher.close_after_ms = i % 3 == 0 ? 700 : 0;
+        }
+        for (int i = 0; i < kConsumers; ++i) {
+            const std::array<std::uint64_t, 3> waits{
+                0, 2'000, std::numeric_limits<std::uint64_t>::max()};
+            world_.new_consumer("stream" + std::to_string(i % kStreams),
+                                waits[static_cast<std::size_t>(i) % waits.size()]);
+        }
+    }
+
+    std::uint64_t draw(std::uint64_t below) { return random_() % below; }
+
+    template <typename Peer>
+    Peer& pick(std::list<Peer>& peers) {
+        auto peer = peers.begin();
+        std::advance(peer, static_cast<std::ptrdiff_t>(draw(peers.size())));
+        return *peer;
+    }
+
+    void move_server() {
+        ScriptedServer& server = pick(world_.servers);
+        switch (draw(8)) {
+            case 0:
+                if (server.session) {
+                    world_.cut(server.session);
+                }
+                break;
+            case 1:  // the process is restarted
+                if (server.session) {
+                    world_.cut(server.session);
+                }
+                server.boot_id += 2;
+                server.open.clear();
+                server.generation = 0;
+                server.epoch_seen = 0;
+                break;
+            case 2:
+                server.acknowledges = !server.acknowledges;
+                break;
+            case 3:
+                server.utilisation = draw(20) == 0 ? std::numeric_limits<double>::quiet_NaN()
+                                                   : static_cast<double>(draw(120)) / 100;
+                break;
+            case 4:
+                server.refuses.empty()
+                    ? void(server.refuses.insert("stream" + std::to_string(draw(kStreams))))
+                    : server.refuses.clear();
+                break;
+            default:
+                if (!server.session || draw(10) == 0) {
+                    server.reports_load = true;
+                    world_.attach(server);
+                }
+        }
+    }
+
+    void move_publisher() {
+        ScriptedPublisher& publisher = pick(world_.publishers);
+        switch (draw(4)) {
+            case 0:
+                if (publisher.session) {
+                    world_.cut(publisher.session);
+                }
+                break;
+            case 1:
+                publisher.acknowledges = !publisher.acknowledges;
+                break;
+            default:
+                world_.publish(publisher);
+        }
+    }
+
+    void move_consumer() {
+        ScriptedConsumer& consumer = pick(world_.consumers);
+        switch (draw(5)) {
+            case 0:
+                if (consumer.session) {
+                    world_.cut(consumer.session);
+                }
+                break;
+            case 1:
+                world_.leave(consumer);
+                break;
+            case 2:
+                if (consumer.session && !consumer.told.empty()) {
+                    world_.take(FromConsumer{consumer.session,
+                                             control::ConsumerRenew{consumer.told.back().version}});
+                }
+                break;
+            case 3:
+                if (consumer.session && consumer.state() == AssignmentState::ready &&
+                    is_open(consumer)) {
+                    world_.join(consumer);
+                }
+                break;
+            default:
+                world_.request(consumer);
+        }
+    }
+
+    bool is_open(const ScriptedConsumer& consumer) {
+        return world_.server(consumer.told.back().data_server)
+            .open.contains(stream_id_of(consumer.stream));
+    }
+
+    void expect_invariants() {
+        for (const auto& [id, stream] : world_.state.streams) {
+            SCOPED_TRACE(stream.name);
+            if (!stream.server.empty()) {
+                EXPECT_TRUE(world_.state.servers.at(stream.server).session)
+                    << "on a data server that is not attached";
+            }
+            const bool is_running = stream.step == StreamStep::started && stream.publisher_session;
+            if (is_running && !is_watched(stream)) {
+                EXPECT_LE(world_.now - stream.unwatched_since.value_or(world_.now),
+                          stream.close_after)
+                    << "runs on although nobody watches";
+            }
+            const bool is_ready = stream.step == StreamStep::started && stream.publisher;
+            for (const SessionId session : stream.requests) {
+                const Consumer& consumer = world_.state.consumers.at(session);
+                EXPECT_TRUE(!is_ready || consumer.told.state == AssignmentState::ready)
+                    << "a consumer waits for a stream that is there";
+                EXPECT_EQ(consumer.told, stream.outlook);
+            }
+        }
+        for (const auto& [name, server] : world_.state.servers) {
+            for (const auto& [id, desired] : server.desired) {
+                EXPECT_EQ(world_.state.streams.at(id).server, name)
+                    << "wanted open where the stream is not";
+            }
+        }
+    }
+
+    void let_all_behave() {
+        for (ScriptedServer& server : world_.servers) {
+            server.acknowledges = true;
+            server.utilisation = 0.1;
+            server.refuses.clear();
+        }
+        for (ScriptedPublisher& publisher : world_.publishers) {
+            publisher.acknowledges = true;
+        }
+        world_.pass(5s);  // who does not acknowledge is lost by now
+        for (ScriptedServer& server : world_.servers) {
+            if (!server.session) {
+                world_.attach(server);
+            }
+        }
+        for (ScriptedPublisher& publisher : world_.publishers) {
+            if (!publisher.session) {
+                world_.publish(publisher);
+            }
+        }
+    }
+
+    World world_;
+    std::mt19937_64 random_;
+};
+
+TEST_P(Invariants, HoldWhateverPeersDo) {
+    SCOPED_TRACE("seed " + std::to_string(GetParam()));
+    for (int move = 0; move < kMoves && !HasFailure(); ++move) {
+        SCOPED_TRACE("move " + std::to_string(move));
+        switch (draw(4)) {
+            case 0:
+                move_server();
+                break;
+            case 1:
+                move_publisher();
+                break;
+            case 2:
+                move_consumer();
+                break;
+            default:
+                world_.pass(std::chrono::milliseconds(draw(10) == 0 ? draw(4'000) : draw(200)));
+        }
+        expect_invariants();
+    }
+    let_all_behave();
+    for (ScriptedConsumer& consumer : world_.consumers) {
+        if (!consumer.session) {
+            world_.request(consumer);
+        }
+    }
+    world_.pass(3s);
+    expect_invariants();
+    for (const ScriptedConsumer& consumer : world_.consumers) {
+        EXPECT_EQ(consumer.state(), AssignmentState::ready) << consumer.stream;
+    }
+    for (ScriptedConsumer& consumer : world_.consumers) {
+        world_.leave(consumer);
+        world_.cut(consumer.session);
+    }
+    world_.pass(6s);
+    for (const auto& [id, stream] : world_.state.streams) {
+        EXPECT_EQ(phase_of(stream), "waiting") << stream.name;
+    }
+    for (const ScriptedServer& server : world_.servers) {
+        EXPECT_TRUE(server.open.empty()) << server.name;
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, Invariants, testing::Range<std::uint64_t>(1, 21));
+
+}  // namespace
+}  // namespace penstock::presence

@@ -1,0 +1,128 @@
+#include "penstockctl/json_of.h"
+#include "penstockctl/print.h"
+#include "penstockctl/table.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace penstock::ctl {
+namespace {
+
+using testing::HasSubstr;
+
+std::string json_of(const google::protobuf::Message& message) {
+    JsonWriter json;
+    append_json(json, message);
+    return json.text();
+}
+
+v1::ExplainReply decision() {
+    v1::ExplainReply reply;
+    reply.set_stream("news");
+    reply.set_state("transmitting");
+    reply.set_decided(true);
+    reply.set_decided_ms_ago(3'200);
+    reply.set_trigger("publish request");
+    reply.set_chosen("ds2");
+    reply.set_reason("because");
+    reply.set_recent_period_ms(10'000);
+    v1::Candidate& recent = *reply.add_candidates();
+    recent.set_server("ds1");
+    recent.set_utilisation(0.05);
+    recent.set_bottleneck("worker 0 busy");
+    recent.set_eligible(true);
+    recent.set_recent(true);
+    recent.set_handed_out_ms_ago(1'500);
+    v1::Candidate& chosen = *reply.add_candidates();
+    chosen.set_server("ds2");
+    chosen.set_utilisation(0.1);
+    chosen.set_reserved(0.01);
+    chosen.set_projected(0.11);
+    chosen.set_report_age_ms(40);
+    chosen.set_eligible(true);
+    chosen.set_chosen(true);
+    v1::Candidate& busy = *reply.add_candidates();
+    busy.set_server("ds3");
+    busy.set_ineligible_reason("it is not attached");
+    return reply;
+}
+
+TEST(PenstockctlPrint, AlignsNumbersToTheRightAndTextToTheLeft) {
+    Table table({"NAME", "COUNT"});
+    table.add({"a", "5"});
+    table.add({"bcdefg", "1200"});
+    table.add({"h", "-"});
+    EXPECT_EQ(table.text(),
+              "NAME    COUNT\n"
+              "a           5\n"
+              "bcdefg   1200\n"
+              "h           -\n");
+}
+
+TEST(PenstockctlPrint, ExplainsEveryCandidate) {
+    EXPECT_EQ(page_of(decision()),
+              "stream news is transmitting\n"
+              "decided 3.2s ago for a publish request: ds2\n"
+              "because\n"
+              "\n"
+              "SERVER  UTILISATION  BOTTLENECK      AGE  RESERVED  PROJECTED  VERDICT\n"
+              "ds1           0.050  worker 0 busy   0ms     0.000      0.000  skipped: handed out "
+              "1.5s ago, recent period 10.0s\n"
+              "ds2           0.100  -              40ms     0.010      0.110  chosen\n"
+              "ds3           0.000  -               0ms     0.000      0.000  not eligible: it is "
+              "not attached\n");
+}
+
+TEST(PenstockctlPrint, SaysThatNothingWasDecidedYet) {
+    v1::ExplainReply reply;
+    reply.set_stream("news");
+    reply.set_state("waiting");
+    EXPECT_EQ(page_of(reply), "stream news is waiting\nno data server was looked for yet\n");
+}
+
+TEST(PenstockctlPrint, WritesJsonWithTheNamesOfTheProto) {
+    v1::StreamInfo stream;
+    stream.set_name("news");
+    stream.set_stream_id(0xab);
+    stream.mutable_endpoint()->set_ip(std::string("\x0a\x5b\x00\x01", 4));
+    stream.mutable_endpoint()->set_port(20'000);
+    stream.set_start(v1::START_POLICY_DEMAND);
+    stream.set_close_after_ms(5'000);
+    EXPECT_EQ(json_of(stream),
+              R"({"name":"news","stream_id":"00000000000000ab","state":"","data_server":"",)"
+              R"("endpoint":"10.91.0.1:20000","publisher_id":"0000000000000000",)"
+              R"("publisher_address":null,"consumers":0,"requests":0,"version":0,)"
+              R"("close_after_ms":5000,"start":"demand","max_bits_per_second":0,"load":null,)"
+              R"("hand_outs":0})");
+}
+
+TEST(PenstockctlPrint, WritesAnUnsupportedMeasureAsNull) {
+    v1::ServerInfo server;
+    v1::Port& port = *server.add_ports();
+    port.set_address(std::string("\x0a\x5b\x00\x01", 4));
+    v1::QueueLoad& queue = *server.mutable_load()->add_queues();
+    queue.mutable_busy()->set_supported(true);
+    queue.mutable_busy()->set_share(0.5);
+    queue.mutable_missed();
+    const std::string json = json_of(server);
+    EXPECT_THAT(json, HasSubstr(R"("address":"10.91.0.1")"));
+    EXPECT_THAT(json, HasSubstr(R"("busy":0.5,"rx_fill":null,"tx_shortfall":null,"missed":null)"));
+}
+
+TEST(PenstockctlPrint, WritesAnEventAsOneLine) {
+    v1::Event event;
+    event.set_kind("assigned");
+    event.set_stream("news");
+    event.set_data_server("ds1");
+    event.set_consumer_id(2);
+    event.set_unix_ms(1'700'000'000'123);
+    event.set_detail("because");
+    EXPECT_THAT(line_of(event),
+                HasSubstr(".123 assigned           news server=ds1 consumer=0000000000000002 : "
+                          "because\n"));
+}
+
+}  // namespace
+}  // namespace penstock::ctl
