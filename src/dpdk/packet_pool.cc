@@ -79,7 +79,12 @@ Result<PoolPlan> plan_pools(const PoolDemand& demand) {
     plan.payload_data_room =
         std::max<std::uint16_t>(data_room_for(demand.mtu + kFrameOverheadBytes + kRingAlignment),
                                 RTE_MBUF_DEFAULT_BUF_SIZE);
-    plan.copy_data_room = data_room_for(kCopyHeaderBytes + demand.inline_payload_bytes_max);
+    // Where all payloads are copied, some are larger than the MTU: no virtual device, and not every
+    // NIC, refuses a frame that the packet it is received into can hold.
+    const std::uint32_t inline_bytes_max = demand.inline_payload_bytes_max < demand.mtu
+                                               ? demand.inline_payload_bytes_max
+                                               : plan.payload_data_room;
+    plan.copy_data_room = data_room_for(kCopyHeaderBytes + inline_bytes_max);
     const std::uint32_t burst = kTxBurstPackets + kRxBurstPackets;
     // One descriptor may be one whole copy (inline), so all of them count.
     plan.copy_mbufs = demand.ports * (demand.tx_descriptors + burst) + kCachedMbufsMax;

@@ -35,6 +35,14 @@ TEST(PoolPlan, LargerFramesMeanFewerOfThem) {
     EXPECT_LT(plan_pools(jumbo)->payload_mbufs, plan_pools(demand())->payload_mbufs / 2);
 }
 
+TEST(PoolPlan, CopiesOfEveryPayloadHoldTheLargestThatCanBeReceived) {
+    PoolDemand all_inline = demand();
+    all_inline.inline_payload_bytes_max = all_inline.mtu;
+    const Result<PoolPlan> plan = plan_pools(all_inline);
+    ASSERT_TRUE(plan.ok()) << plan.error().message;
+    EXPECT_GE(plan->copy_data_room, RTE_PKTMBUF_HEADROOM + 64 + plan->payload_data_room);
+}
+
 TEST(PoolPlan, MoreWorkersLeaveLessHistory) {
     PoolDemand four = demand();
     four.workers = 4;
