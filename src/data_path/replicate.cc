@@ -31,6 +31,18 @@ bool is_due(const FlowRecord& flow, Ticks arrival, Ticks now) noexcept {
     return since_first <= since_join * kCatchUpSpeed;
 }
 
+/// Of a pause in the history no more is heard than kCatchUpPauseMax: an hour without content must
+/// not keep who joins after it from the live packets.
+void shorten_pause(FlowRecord& flow, Ticks arrival, Ticks now) noexcept {
+    constexpr std::uint64_t kAheadMax = std::uint64_t{kCatchUpPauseMax} * kCatchUpSpeed;
+    const std::uint64_t since_join = static_cast<Ticks>(now - flow.joined_at_ticks);
+    const std::uint64_t since_first = static_cast<Ticks>(arrival - flow.first_arrival_ticks);
+    const std::uint64_t ahead = since_first - since_join * kCatchUpSpeed;  // not due: > 0
+    if (ahead > kAheadMax) {
+        flow.first_arrival_ticks += static_cast<Ticks>(ahead - kAheadMax);
+    }
+}
+
 /// The packet a fan-out left unfinished has a reference of its own until it is finished.
 void suspend(FanoutCursor& cursor, const Slot& slot) noexcept {
     if (!cursor.suspended) {
@@ -227,6 +239,7 @@ PacketCount Replicate::catch_up(Stream& stream, FlowRecord& flow, Ticks now) noe
         }
         const Slot& slot = at_live ? cursor.packet : stream.ring[flow.next_sequence];
         if (!is_due(flow, slot.arrival_ticks, now)) {
+            shorten_pause(flow, slot.arrival_ticks, now);
             break;
         }
         flow.copies_base += 1;

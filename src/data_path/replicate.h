@@ -21,6 +21,8 @@ inline constexpr std::uint32_t kCatchUpFlowsPerQuantum = 8;
 inline constexpr PacketCount kCatchUpCopiesPerFlow = 32;
 /// History is sent this many times faster than it came in.
 inline constexpr std::uint32_t kCatchUpSpeed = 4;
+/// No pause of the publisher holds a history up for longer: about 0.1 s.
+inline constexpr Ticks kCatchUpPauseMax = 1U << 12U;
 
 /// Reads the rings and makes one copy per consumer. A reader that can stop anywhere: a packet's
 /// fan-out goes in quanta, and the rings may move on between them.

@@ -57,6 +57,20 @@ TEST_F(History, OfSomePacketsIsTheNewestOnesInOrderThenLive) {
     EXPECT_EQ(got().at(1), numbers(71, 103));
 }
 
+TEST_F(History, PauseOfHoursInItHoldsNobodyUp) {
+    store(1, 10);
+    const auto hour = static_cast<Ticks>((3600 * rte_get_tsc_hz()) >> kTicksShift);
+    for (Sequence sequence = 0; sequence < 5; ++sequence) {
+        const_cast<Slot&>(stream_->ring[sequence]).arrival_ticks -= hour;
+    }
+    world_.add_flow(stream_, 1, 0, {.packets = 10});
+    const std::uint64_t patience_end = rte_rdtsc() + 20 * rte_get_tsc_hz();
+    do {
+        world_.settle();
+    } while (stream_->catching_up > 0 && rte_rdtsc() < patience_end);
+    EXPECT_EQ(got().at(1), numbers(1, 10));
+}
+
 TEST_F(History, LongerThanTheRingIsTheWholeRing) {
     store(1, 100);
     world_.add_flow(stream_, 1, 0, {.packets = 100'000});
