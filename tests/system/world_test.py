@@ -265,6 +265,16 @@ def test_eventually_asks_until_the_answer_is_true():
         harness.eventually(lambda: 0, timeout_s=0.1, what="rain")
 
 
+def test_a_direct_wire_takes_the_place_of_the_bridge(world):
+    server, host = world.add_data_server("ds1"), world.add_host("con")
+    world.join_directly(server, host)
+    capture = harness.Capture(server, "data0", "udp")
+    with harness.FrameSender(host) as wire:
+        wire.send(frame_between(host, server))
+    assert len(harness.datagrams_of(capture.stop())) == 1
+    assert world.add_host("pub").ping(host.data_address, timeout_s=1) == 0
+
+
 def test_a_false_source_leads_nothing_astray_once_learning_is_off(world):
     pub, con, attacker = (world.add_host(name) for name in ("pub", "con", "attacker"))
     world.stop_learning(attacker)

@@ -29,6 +29,7 @@ from .processes import CommandFailed, Process, run
 DRIVERS = ("net_af_xdp", "net_af_packet")
 XDP_PROGRAM = "/usr/lib/x86_64-linux-gnu/bpf/xsk_def_xdp_prog.o"  # of package libxdp1
 PREFIX_BITS = 24
+_OFFLOADS_OFF = ["tx", "off", "gro", "off", "gso", "off", "tso", "off"]
 _DATA_SERVERS_MAX = 80  # .11 to .90
 _HOSTS_MAX = 150  # .101 to .250
 _PRESENCE, _DATA_SERVER_FIRST, _HOST_FIRST = 1, 11, 101
@@ -274,6 +275,22 @@ class World:
         self._ip(host.namespace, f"address add {address} dev data0")
         return host
 
+    def join_directly(self, server, host):
+        """Puts one wire between a data server and a host in the place of their two to the bridge:
+        for rates at which the bridge would take the time the test is about. Before either runs
+        anything; neither reaches any other host afterwards."""
+        for end in (server, host):
+            self._ip(end.namespace, "link delete data0")
+        address = f"{host.data_address}/{PREFIX_BITS}"
+        self._ip(
+            server.namespace,
+            f"link add data0 type veth peer name data0 netns {host.namespace}",
+            "link set data0 up",
+        )
+        self._ip(host.namespace, f"address add {address} dev data0", "link set data0 up")
+        for end in (server, host):
+            end.run(["ethtool", "-K", "data0", *_OFFLOADS_OFF])
+
     def stop_learning(self, host):
         """The data network no longer learns MAC addresses from what `host` sends: a false source
         then leads nothing astray, as on a network with port security."""
@@ -297,10 +314,9 @@ class World:
         self._ip(host.namespace, f"address add {host.control_address}/{PREFIX_BITS} dev ctl0")
         if data:
             self._join(host, "data0", "data", extra.get("queues", 1))
-            offloads = ["tx", "off", "gro", "off", "gso", "off", "tso", "off"]
-            host.run(["ethtool", "-K", "data0", *offloads])
+            host.run(["ethtool", "-K", "data0", *_OFFLOADS_OFF])
             bridge_end = self._bridge_end(host, "data")
-            run(["ip", "netns", "exec", self._net, "ethtool", "-K", bridge_end, *offloads])
+            run(["ip", "netns", "exec", self._net, "ethtool", "-K", bridge_end, *_OFFLOADS_OFF])
         return host
 
     def _bridge_end(self, host, bridge):
