@@ -38,8 +38,11 @@ Words length_fields(std::uint64_t packet_bytes, std::uint64_t first_segment_byte
 }
 
 /// Where a mbuf of a copy pool keeps its data: such pools have no private area between the two.
-std::uint8_t* frame_of(rte_mbuf* copy) noexcept {
-    return reinterpret_cast<std::uint8_t*>(copy + 1) + RTE_PKTMBUF_HEADROOM;
+constexpr std::size_t kFrameAt = sizeof(rte_mbuf) + RTE_PKTMBUF_HEADROOM;
+
+/// `copy` may be any pointer: the places behind a burst hold old ones, or none.
+void prefetch(const rte_mbuf* copy, std::size_t at) noexcept {
+    rte_prefetch0(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(copy) + at));
 }
 
 template <CopyShape shape>
@@ -61,18 +64,18 @@ void make(std::span<rte_mbuf*> copies, const FlowTemplate* headers, const Slot& 
 
     for (std::size_t i = 0; i < copies.size(); ++i) {
         rte_mbuf* const ahead = copies.data()[i + kCopiesReadAhead];
-        rte_prefetch0(ahead);
+        prefetch(ahead, 0);
         if (chained) {
-            rte_prefetch0(&ahead->next);
+            prefetch(ahead, offsetof(rte_mbuf, next));
         }
-        rte_prefetch0(frame_of(ahead));
+        prefetch(ahead, kFrameAt);
         rte_mbuf* const copy = copies[i];
         std::memcpy(&copy->data_off, &first, sizeof(first));
         std::memcpy(&copy->packet_type, &lengths, sizeof(lengths));
         if (chained) {
             copy->next = payload;
         }
-        std::uint8_t* const frame = frame_of(copy);
+        auto* const frame = reinterpret_cast<std::uint8_t*>(copy) + kFrameAt;
         const std::uint8_t* const known = headers[i].headers.data();
         std::memcpy(frame, &headers[i], sizeof(FlowTemplate));
         store_word(frame + kIpv4LengthAt, ip_length);
