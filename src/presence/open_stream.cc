@@ -90,6 +90,7 @@ void refuse_stream(Turn& turn, DataServer& server, StreamId id, const std::strin
 
 std::vector<StreamId> ids_of(const std::map<StreamId, control::DesiredStream>& streams) {
     std::vector<StreamId> ids;
+    ids.reserve(streams.size());
     for (const auto& [id, desired] : streams) {
         ids.push_back(id);
     }

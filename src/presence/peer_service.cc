@@ -94,6 +94,7 @@ class Calls {
     [[nodiscard]] std::vector<std::shared_ptr<PeerCall>> all() const {
         const std::lock_guard lock(mutex_);
         std::vector<std::shared_ptr<PeerCall>> calls;
+        calls.reserve(calls_.size());
         for (const auto& [id, call] : calls_) {
             calls.push_back(call);
         }

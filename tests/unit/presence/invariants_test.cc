@@ -23,26 +23,26 @@ constexpr int kConsumers = 20;
 /// Peers that come, go, refuse, fall silent and lie, drawn from a seed. What must hold whatever
 /// they do is looked at after every move; what must come about is looked at once they behave.
 class Invariants : public testing::TestWithParam<std::uint64_t> {
-  protected:
-    Invariants() : world_(GetParam()), random_(GetParam()) {
+  public:
+    Invariants() : world(GetParam()), random(GetParam()) {
         for (int i = 0; i < kServers; ++i) {
-            world_.new_server("ds" + std::to_string(i));
+            world.new_server("ds" + std::to_string(i));
         }
         for (int i = 0; i < kPublishers; ++i) {
             ScriptedPublisher& publisher =
-                world_.new_publisher("stream" + std::to_string(i % kStreams));
+                world.new_publisher("stream" + std::to_string(i % kStreams));
             publisher.start = i % 2 == 0 ? StartPolicy::publish : StartPolicy::demand;
             publisher.close_after_ms = i % 3 == 0 ? 700 : 0;
         }
         for (int i = 0; i < kConsumers; ++i) {
             const std::array<std::uint64_t, 3> waits{
                 0, 2'000, std::numeric_limits<std::uint64_t>::max()};
-            world_.new_consumer("stream" + std::to_string(i % kStreams),
-                                waits[static_cast<std::size_t>(i) % waits.size()]);
+            world.new_consumer("stream" + std::to_string(i % kStreams),
+                               waits[static_cast<std::size_t>(i) % waits.size()]);
         }
     }
 
-    std::uint64_t draw(std::uint64_t below) { return random_() % below; }
+    std::uint64_t draw(std::uint64_t below) { return random() % below; }
 
     template <typename Peer>
     Peer& pick(std::list<Peer>& peers) {
@@ -52,16 +52,16 @@ class Invariants : public testing::TestWithParam<std::uint64_t> {
     }
 
     void move_server() {
-        ScriptedServer& server = pick(world_.servers);
+        ScriptedServer& server = pick(world.servers);
         switch (draw(8)) {
             case 0:
                 if (server.session) {
-                    world_.cut(server.session);
+                    world.cut(server.session);
                 }
                 break;
             case 1:  // the process is restarted
                 if (server.session) {
-                    world_.cut(server.session);
+                    world.cut(server.session);
                 }
                 server.boot_id += 2;
                 server.open.clear();
@@ -83,113 +83,113 @@ class Invariants : public testing::TestWithParam<std::uint64_t> {
             default:
                 if (!server.session || draw(10) == 0) {
                     server.reports_load = true;
-                    world_.attach(server);
+                    world.attach(server);
                 }
         }
     }
 
     void move_publisher() {
-        ScriptedPublisher& publisher = pick(world_.publishers);
+        ScriptedPublisher& publisher = pick(world.publishers);
         switch (draw(4)) {
             case 0:
                 if (publisher.session) {
-                    world_.cut(publisher.session);
+                    world.cut(publisher.session);
                 }
                 break;
             case 1:
                 publisher.acknowledges = !publisher.acknowledges;
                 break;
             default:
-                world_.publish(publisher);
+                world.publish(publisher);
         }
     }
 
     void move_consumer() {
-        ScriptedConsumer& consumer = pick(world_.consumers);
+        ScriptedConsumer& consumer = pick(world.consumers);
         switch (draw(5)) {
             case 0:
                 if (consumer.session) {
-                    world_.cut(consumer.session);
+                    world.cut(consumer.session);
                 }
                 break;
             case 1:
-                world_.leave(consumer);
+                world.leave(consumer);
                 break;
             case 2:
                 if (consumer.session && !consumer.told.empty()) {
-                    world_.take(FromConsumer{consumer.session,
-                                             control::ConsumerRenew{consumer.told.back().version}});
+                    world.take(FromConsumer{consumer.session,
+                                            control::ConsumerRenew{consumer.told.back().version}});
                 }
                 break;
             case 3:
                 if (consumer.session && consumer.state() == AssignmentState::ready &&
                     is_open(consumer)) {
-                    world_.join(consumer);
+                    world.join(consumer);
                 }
                 break;
             default:
-                world_.request(consumer);
+                world.request(consumer);
         }
     }
 
     bool is_open(const ScriptedConsumer& consumer) {
-        return world_.server(consumer.told.back().data_server)
+        return world.server(consumer.told.back().data_server)
             .open.contains(stream_id_of(consumer.stream));
     }
 
     void expect_invariants() {
-        for (const auto& [id, stream] : world_.state.streams) {
+        for (const auto& [id, stream] : world.state.streams) {
             SCOPED_TRACE(stream.name);
             if (!stream.server.empty()) {
-                EXPECT_TRUE(world_.state.servers.at(stream.server).session)
+                EXPECT_TRUE(world.state.servers.at(stream.server).session)
                     << "on a data server that is not attached";
             }
             const bool is_running = stream.step == StreamStep::started && stream.publisher_session;
             if (is_running && !is_watched(stream)) {
-                EXPECT_LE(world_.now - stream.unwatched_since.value_or(world_.now),
+                EXPECT_LE(world.now - stream.unwatched_since.value_or(world.now),
                           stream.close_after)
                     << "runs on although nobody watches";
             }
             const bool is_ready = stream.step == StreamStep::started && stream.publisher;
             for (const SessionId session : stream.requests) {
-                const Consumer& consumer = world_.state.consumers.at(session);
+                const Consumer& consumer = world.state.consumers.at(session);
                 EXPECT_TRUE(!is_ready || consumer.told.state == AssignmentState::ready)
                     << "a consumer waits for a stream that is there";
                 EXPECT_EQ(consumer.told, stream.outlook);
             }
         }
-        for (const auto& [name, server] : world_.state.servers) {
+        for (const auto& [name, server] : world.state.servers) {
             for (const auto& [id, desired] : server.desired) {
-                EXPECT_EQ(world_.state.streams.at(id).server, name)
+                EXPECT_EQ(world.state.streams.at(id).server, name)
                     << "wanted open where the stream is not";
             }
         }
     }
 
     void let_all_behave() {
-        for (ScriptedServer& server : world_.servers) {
+        for (ScriptedServer& server : world.servers) {
             server.acknowledges = true;
             server.utilisation = 0.1;
             server.refuses.clear();
         }
-        for (ScriptedPublisher& publisher : world_.publishers) {
+        for (ScriptedPublisher& publisher : world.publishers) {
             publisher.acknowledges = true;
         }
-        world_.pass(5s);  // who does not acknowledge is lost by now
-        for (ScriptedServer& server : world_.servers) {
+        world.pass(5s);  // who does not acknowledge is lost by now
+        for (ScriptedServer& server : world.servers) {
             if (!server.session) {
-                world_.attach(server);
+                world.attach(server);
             }
         }
-        for (ScriptedPublisher& publisher : world_.publishers) {
+        for (ScriptedPublisher& publisher : world.publishers) {
             if (!publisher.session) {
-                world_.publish(publisher);
+                world.publish(publisher);
             }
         }
     }
 
-    World world_;
-    std::mt19937_64 random_;
+    World world;
+    std::mt19937_64 random;
 };
 
 TEST_P(Invariants, HoldWhateverPeersDo) {
@@ -207,30 +207,30 @@ TEST_P(Invariants, HoldWhateverPeersDo) {
                 move_consumer();
                 break;
             default:
-                world_.pass(std::chrono::milliseconds(draw(10) == 0 ? draw(4'000) : draw(200)));
+                world.pass(std::chrono::milliseconds(draw(10) == 0 ? draw(4'000) : draw(200)));
         }
         expect_invariants();
     }
     let_all_behave();
-    for (ScriptedConsumer& consumer : world_.consumers) {
+    for (ScriptedConsumer& consumer : world.consumers) {
         if (!consumer.session) {
-            world_.request(consumer);
+            world.request(consumer);
         }
     }
-    world_.pass(3s);
+    world.pass(3s);
     expect_invariants();
-    for (const ScriptedConsumer& consumer : world_.consumers) {
+    for (const ScriptedConsumer& consumer : world.consumers) {
         EXPECT_EQ(consumer.state(), AssignmentState::ready) << consumer.stream;
     }
-    for (ScriptedConsumer& consumer : world_.consumers) {
-        world_.leave(consumer);
-        world_.cut(consumer.session);
+    for (ScriptedConsumer& consumer : world.consumers) {
+        world.leave(consumer);
+        world.cut(consumer.session);
     }
-    world_.pass(6s);
-    for (const auto& [id, stream] : world_.state.streams) {
+    world.pass(6s);
+    for (const auto& [id, stream] : world.state.streams) {
         EXPECT_EQ(phase_of(stream), "waiting") << stream.name;
     }
-    for (const ScriptedServer& server : world_.servers) {
+    for (const ScriptedServer& server : world.servers) {
         EXPECT_TRUE(server.open.empty()) << server.name;
     }
 }

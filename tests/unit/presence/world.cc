@@ -12,7 +12,7 @@ namespace {
 constexpr auto kBeat = 100ms;
 
 Endpoint endpoint_of(const ScriptedServer& server, std::uint16_t port) {
-    const auto last = static_cast<std::uint32_t>(server.name.back());
+    const auto last = static_cast<unsigned char>(server.name.back());
     return {IpAddress::v4(0x0a5b0000U + last), port};
 }
 
