@@ -68,6 +68,14 @@ std::uint32_t af_packet_frame_bytes(std::uint32_t mtu) noexcept {
     return std::max((needed + kAlignment - 1) / kAlignment * kAlignment, kUsual);
 }
 
+/// Linux wants blocks of whole pages; the driver takes frame i to begin i frames into the ring, so
+/// blocks must hold whole frames, too; and all blocks together exactly 4096 of them.
+std::uint32_t af_packet_block_bytes(std::uint32_t frame_bytes) noexcept {
+    constexpr std::uint32_t kPageBytes = 4096;
+    const std::uint32_t block_bytes = 128 * frame_bytes;
+    return block_bytes % kPageBytes == 0 ? block_bytes : 2 * block_bytes;
+}
+
 /// The number behind `key=` in devargs.
 std::optional<std::uint32_t> number_of(std::string_view devargs, std::string_view key) {
     const std::string needle = fmt::format(",{}=", key);
@@ -128,8 +136,10 @@ std::string complete_devargs(std::string_view devargs, std::uint16_t workers, st
         // 4096 frames are what a burst of a few milliseconds needs (the default is 512).
         if (!has_key(devargs, "framesz") && !has_key(devargs, "blocksz") &&
             !has_key(devargs, "framecnt")) {
-            complete +=
-                fmt::format(",blocksz=262144,framesz={},framecnt=4096", af_packet_frame_bytes(mtu));
+            const std::uint32_t frame_bytes = af_packet_frame_bytes(mtu);
+            complete += fmt::format(",blocksz={},framesz={},framecnt=4096",
+                                    af_packet_block_bytes(frame_bytes),
+                                    frame_bytes);
         }
         want("qdisc_bypass", 1);
     } else if (name.starts_with("net_af_xdp")) {

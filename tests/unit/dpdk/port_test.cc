@@ -20,7 +20,7 @@ TEST(Devargs, AfPacketGetsAQueuePairPerWorkerAndARingForBursts) {
 
 TEST(Devargs, AfPacketsFramesHoldTheMtu) {
     EXPECT_THAT(complete_devargs("net_af_packet0,iface=data0", 1, 9000),
-                HasSubstr(",framesz=9088,"));
+                HasSubstr(",blocksz=1163264,framesz=9088,framecnt=4096,"));
 }
 
 TEST(Devargs, AfXdpGetsAQueuePerWorker) {
