@@ -17,6 +17,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <exception>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -191,4 +192,13 @@ int run(int argc, const char* const* argv) {
 }  // namespace
 }  // namespace penstock
 
-int main(int argc, char** argv) { return penstock::run(argc, argv); }
+int main(int argc, char** argv) {
+    try {
+        return penstock::run(argc, argv);
+    } catch (const std::exception& error) {  // out of memory: everything below has been undone
+        std::fprintf(stderr, "%s: %s\n", penstock::kProgram, error.what());
+    } catch (...) {
+        std::fprintf(stderr, "%s: unknown exception\n", penstock::kProgram);
+    }
+    return 1;
+}

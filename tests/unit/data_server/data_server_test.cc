@@ -1,6 +1,6 @@
 #include "data_server/data_server.h"
 
-#include "mailbox_workers.h"
+#include "unit/data_server/mailbox_workers.h"
 
 #include <gtest/gtest.h>
 
