@@ -23,9 +23,10 @@ struct ConsumerOptions {
     std::vector<std::string> presence;  // "host:port", at least one; tried in turn
     std::string stream;                 // 1..255 bytes, printable ASCII
     HistoryRequest history;
-    std::chrono::milliseconds wait{0};  // how long to wait for an absent stream; 0: be told at
-                                        // once; max(): for ever
-    std::string bind_address;           // "": any local address
+    // How long to wait for an absent stream; max(): for ever; 0: be told at once, except that a
+    // publisher that is there is given 5 s to start, and a presence that has just started 3 s.
+    std::chrono::milliseconds wait{0};
+    std::string bind_address;                        // "": any local address
     std::uint32_t receive_buffer_bytes = 4U << 20U;  // SO_RCVBUF asked for
     bool insecure = false;                           // plaintext beyond loopback
 };

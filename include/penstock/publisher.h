@@ -64,7 +64,9 @@ class Publisher {
     ///          transmitting.
     virtual std::size_t publish(std::span<const std::span<const std::byte>> datagrams) = 0;
 
-    /// Blocks until the status differs in state or version from `seen`, or `timeout` passes.
+    /// Blocks until state or version has changed since `seen`, or `timeout` passes.
+    /// Returns: the change that followed `seen`, so that none is missed (the newest status if
+    ///          `seen` is too old to be remembered, or on timeout).
     virtual PublisherStatus wait_change(const PublisherStatus& seen,
                                         std::chrono::milliseconds timeout) = 0;
     [[nodiscard]] virtual PublisherStatus status() const = 0;

@@ -6,7 +6,8 @@
 
 namespace penstock {
 
-/// The only place where a packet dies; StreamRing's eviction is the only other free.
+/// The only place where the data path discards a packet. References are also given back by
+/// StreamRing's eviction and by replicate's let_go(), when a fan-out ends.
 /// Owns:   takes all packets, chained ones with every segment.
 /// Thread: the worker that `counters` belong to.
 void drop(Burst packets, DropReason reason, WorkerCounters& counters) noexcept;

@@ -6,7 +6,7 @@
 
 namespace penstock::presence {
 
-/// Steps 3 and 4: the data server is told which streams to have open and acknowledges; then the
+/// Step 4: the data server is told which streams to have open and acknowledges; then the
 /// publisher is directed to it.
 
 /// Puts the stream into the data server's set (or changes it there) and sends the set.

@@ -19,14 +19,14 @@ namespace penstock {
 ///   client                              data server
 ///   JOIN(ticket)              256 B ->  ticket good? answer; else silence and a counter
 ///                              48 B <-  CHALLENGE(cookie): no state kept
-///   JOIN(ticket, cookie)      256 B ->  address proven: install the flow
+///   JOIN(ticket, cookie)      256 B ->  address proven, tag right: install the flow
 ///                              64 B <-  ACCEPT(flow id, keepalive, lease)
 ///   KEEPALIVE(echo of nonce)   64 B ->  extends the lease
 ///                              64 B <-  KEEPALIVE_ACK(newest nonce)
 ///                              64 B <-  PATH_CHALLENGE, to a new address of a known flow
 ///   PATH_RESPONSE              64 B ->  the flow moves to that address
-///   LEAVE                      48 B ->  ends the flow
-///                              48 B <-  ENDED or MOVED
+///   LEAVE                      48 B ->  ends the flow; no answer
+///                              48 B <-  ENDED, unasked: the data server ended the flow
 enum class MessageType : std::uint8_t {
     join = 1,
     challenge = 2,
@@ -152,7 +152,8 @@ enum class EndReason : std::uint32_t {
     shutdown = 4,  // this data server goes away
 };
 
-/// ENDED: no more content. MOVED: the same, and presence already knows a better place.
+/// ENDED: no more content. MOVED: the same, and presence already knows a better place; understood
+/// by clients, sent by no data server yet.
 struct [[gnu::packed]] EndedMessage {
     MessageHeader header;
     Be64 flow_id;
