@@ -72,6 +72,16 @@ struct Worker::State {
     void begin_turn() noexcept;
     void end_turn(bool busy) noexcept;
     PacketCount apply_commands() noexcept;
+    /// As std::visit, which may throw, does: the one `command` holds is applied.
+    template <typename... Commands>
+    void apply_any(const std::variant<Commands...>& held) noexcept {
+        const auto apply_if = [this](const auto* its) noexcept {
+            if (its != nullptr) {
+                apply(*its);
+            }
+        };
+        (apply_if(std::get_if<Commands>(&held)), ...);
+    }
     PacketCount take_in() noexcept;
 
     void apply(const OpenStream& open) noexcept;
@@ -157,7 +167,7 @@ PacketCount Worker::State::apply_commands() noexcept {
     }
     while (applied < kCommandsPerIteration && mailbox.try_pop(command)) {
         ++applied;
-        std::visit([this](const auto& its) { apply(its); }, command);
+        apply_any(command);
         if (owned.is_closing()) {  // goes on in the next turns; what follows waits for it
             break;
         }

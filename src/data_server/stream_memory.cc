@@ -19,6 +19,7 @@ constexpr std::uint32_t kFirstDirectoryChunks = 8;
 template <typename T>
 T* allocate(std::size_t count, int socket) noexcept {
     return static_cast<T*>(
+        // NOLINTNEXTLINE(bugprone-sizeof-expression): a directory's elements are pointers
         rte_zmalloc_socket("penstock", count * sizeof(T), kCacheLineBytes, socket));
 }
 

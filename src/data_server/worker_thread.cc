@@ -7,8 +7,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <ctime>
+#include <system_error>
 #include <utility>
 
 namespace penstock {
@@ -81,11 +81,13 @@ Result<WorkerThread> WorkerThread::start(Worker& worker, unsigned lcore, PollMod
         return Error{ErrorCode::system,
                      fmt::format("there is no lcore {} for a worker: check --worker-cpus", lcore)};
     }
+    // NOLINTNEXTLINE(modernize-make-unique): clang 14 cannot make an aggregate so
     auto shared = std::unique_ptr<Shared>(new Shared{.worker = worker, .mode = mode});
     if (const int result = rte_eal_remote_launch(run<Shared>, shared.get(), lcore); result != 0) {
-        return Error{
-            ErrorCode::system,
-            fmt::format("worker does not start on lcore {}: {}", lcore, strerror(-result))};
+        return Error{ErrorCode::system,
+                     fmt::format("worker does not start on lcore {}: {}",
+                                 lcore,
+                                 std::generic_category().message(-result))};
     }
     return WorkerThread{lcore, std::move(shared)};
 }

@@ -139,6 +139,7 @@ Result<Eal> Eal::start(const EalOptions& options) {
     const std::string prefix = fmt::format("{}-{}", options.program, getpid());
     std::vector<std::string> arguments = eal_arguments(options, prefix, allowed_cpus());
     std::vector<char*> argv;
+    argv.reserve(arguments.size());
     for (std::string& argument : arguments) {
         argv.push_back(argument.data());
     }

@@ -299,24 +299,8 @@ PortQueue Port::queue_of(std::size_t worker) const noexcept {
     return {.port_id = ids_.front(), .queue = static_cast<std::uint16_t>(worker)};
 }
 
-Result<void> Port::configure(std::uint16_t id, const PortOptions& options, rte_mempool* rx_pool) {
-    rte_eth_dev_info device{};
-    if (const int result = rte_eth_dev_info_get(id, &device); result != 0) {
-        return port_error(ErrorCode::system, info_, reason_of(result));
-    }
-    const bool is_one_per_worker = is_one_device_per_worker(options.devargs, options.workers);
-    const std::uint16_t queues = is_one_per_worker ? 1 : options.workers;
-    const std::uint16_t queues_max = std::min(device.max_rx_queues, device.max_tx_queues);
-    if (queues > queues_max) {
-        return port_error(
-            ErrorCode::invalid_argument,
-            info_,
-            fmt::format("has {} RX and {} TX queues, one worker each; lower --workers "
-                        "to {}",
-                        device.max_rx_queues,
-                        device.max_tx_queues,
-                        queues_max));
-    }
+/// Whether every frame the port may receive fits a packet of the pool.
+Result<void> Port::check_packet_room(const PortOptions& options, rte_mempool* rx_pool) const {
     const std::uint32_t frame_bytes = std::uint32_t{options.mtu} + kFrameOverheadBytes;
     if (frame_bytes + RTE_PKTMBUF_HEADROOM > rte_pktmbuf_data_room_size(rx_pool)) {
         return port_error(ErrorCode::invalid_argument,
@@ -338,7 +322,30 @@ Result<void> Port::configure(std::uint16_t id, const PortOptions& options, rte_m
                                       room,
                                       room / 16 * 16));
     }
+    return {};
+}
 
+Result<void> Port::configure(std::uint16_t id, const PortOptions& options, rte_mempool* rx_pool) {
+    rte_eth_dev_info device{};
+    if (const int result = rte_eth_dev_info_get(id, &device); result != 0) {
+        return port_error(ErrorCode::system, info_, reason_of(result));
+    }
+    const bool is_one_per_worker = is_one_device_per_worker(options.devargs, options.workers);
+    const std::uint16_t queues = is_one_per_worker ? 1 : options.workers;
+    const std::uint16_t queues_max = std::min(device.max_rx_queues, device.max_tx_queues);
+    if (queues > queues_max) {
+        return port_error(
+            ErrorCode::invalid_argument,
+            info_,
+            fmt::format("has {} RX and {} TX queues, one worker each; lower --workers "
+                        "to {}",
+                        device.max_rx_queues,
+                        device.max_tx_queues,
+                        queues_max));
+    }
+    if (auto fits = check_packet_room(options, rx_pool); !fits) {
+        return fits;
+    }
     rte_eth_conf conf{};
     // Only what the driver offers; never RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE, whose packets must not
     // be shared. Checksums are ours on the way out: they cost a copy two additions.

@@ -115,6 +115,8 @@ class Port {
   private:
     explicit Port(PortInfo info) noexcept : info_(std::move(info)) {}
     Result<void> add_device(const PortOptions& options, const std::string& name, rte_mempool* pool);
+    [[nodiscard]] Result<void> check_packet_room(const PortOptions& options,
+                                                 rte_mempool* rx_pool) const;
     Result<void> configure(std::uint16_t id, const PortOptions& options, rte_mempool* rx_pool);
     Result<void> set_up_queues(std::uint16_t id, std::uint16_t queues, rte_mempool* rx_pool);
 

@@ -19,6 +19,8 @@ template <typename... Handlers>
 struct Overloaded : Handlers... {
     using Handlers::operator()...;
 };
+template <typename... Handlers>
+Overloaded(Handlers...) -> Overloaded<Handlers...>;
 
 /// The session of a message, if it is open and of the right kind. `is_hello`: the message is the
 /// one that must come first, and only first.

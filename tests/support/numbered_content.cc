@@ -29,6 +29,7 @@ std::vector<unsigned> numbers(unsigned first, unsigned last) {
 
 std::vector<unsigned> consumers_of(const std::vector<Bytes>& frames) {
     std::vector<unsigned> consumers;
+    consumers.reserve(frames.size());
     for (const Bytes& frame : frames) {
         consumers.push_back(consumer_number(parse_packet(frame)));
     }

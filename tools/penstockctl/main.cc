@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
+#include <exception>
 #include <string>
 #include <string_view>
 
@@ -32,9 +34,7 @@ Result<void> check_presence(const std::string& presence, bool insecure) {
     return {};
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, const char* const* argv) {
     ctl::Request request;
     request.presence = "127.0.0.1:7400";
     bool insecure = false;
@@ -60,4 +60,17 @@ int main(int argc, char** argv) {
         return fail(kProgram, done.error());
     }
     return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        return run(argc, argv);
+    } catch (const std::exception& error) {  // out of memory
+        std::fprintf(stderr, "penstockctl: %s\n", error.what());
+    } catch (...) {
+        std::fprintf(stderr, "penstockctl: unknown exception\n");
+    }
+    return 1;
 }

@@ -94,6 +94,7 @@ TEST_F(FlowGroupTest, TakesTurnsAmongThoseThatCatchUp) {
         add(false);
     }
     std::vector<const FlowRecord*> turns;
+    turns.reserve(3);
     for (int i = 0; i < 3; ++i) {
         turns.push_back(&group_.next_catching_up());
     }

@@ -37,6 +37,7 @@ class StreamRingTest : public testing::Test {
 TEST_F(StreamRingTest, KeepsSequenceOrderAcrossWrap) {
     make_ring(16);
     std::vector<rte_mbuf*> packets;
+    packets.reserve(40);
     for (int i = 0; i < 40; ++i) {
         packets.push_back(push());
     }

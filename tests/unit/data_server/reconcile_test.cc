@@ -12,7 +12,9 @@ const StreamId kB{2};
 
 DesiredStream desired(StreamId stream) { return {stream, "name", PeerId{9}, 0}; }
 
-StreamSet full(std::uint64_t epoch, std::uint64_t generation, std::vector<StreamId> streams) {
+StreamSet full(std::uint64_t epoch,
+               std::uint64_t generation,
+               const std::vector<StreamId>& streams) {
     StreamSet set{
         .epoch = epoch, .generation = generation, .base_generation = 0, .open = {}, .close = {}};
     for (const StreamId stream : streams) {
