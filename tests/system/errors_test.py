@@ -3,12 +3,14 @@ left behind."""
 
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
 import world as harness
 
 DEADLINE_S = 30
+_BEGAN = time.time()
 PRESENCE = ("--presence", "127.0.0.1:7400")
 TOO_MUCH_MEMORY = "64GiB"  # 32768 pages of 2 MiB
 
@@ -37,10 +39,12 @@ def traces_of(host):
 
 
 def files_of(process):
-    """What it left behind on the machine, in directories that all data servers share."""
+    """What it left behind on the machine, in directories that all data servers share. What is older
+    than this run is of a data server that was killed, whose pid may have come round again."""
     directories = [Path("/var/run/dpdk"), Path("/dev/hugepages")]
     files = [path for d in directories if d.is_dir() for path in d.iterdir()]
-    return [path for path in files if str(process.pid) in path.name]
+    its_pid = re.compile(rf"(?<!\d){process.pid}(?!\d)")
+    return [path for path in files if its_pid.search(path.name) and path.stat().st_mtime > _BEGAN]
 
 
 def assert_fails(world, programs, host, program, failure):
