@@ -25,9 +25,9 @@ StreamSet full(std::uint64_t epoch,
 
 StreamSet change(std::uint64_t epoch,
                  std::uint64_t generation,
-                 std::vector<StreamId> open,
+                 const std::vector<StreamId>& open,
                  std::vector<StreamId> close) {
-    StreamSet set = full(epoch, generation, std::move(open));
+    StreamSet set = full(epoch, generation, open);
     set.base_generation = generation - 1;
     set.close = std::move(close);
     return set;
