@@ -36,7 +36,9 @@ def main():
     with tempfile.TemporaryDirectory() as directory, harness.World(directory) as world:
         programs = harness.Programs(world, arguments.build_dir)
         programs.presence()
-        programs.data_server(world.add_data_server("ds1", arguments.driver))
+        # Small rings: 50 streams at a time have to find room beside each other.
+        host = world.add_data_server("ds1", arguments.driver)
+        programs.data_server(host, "--ring-packets", "256")
         result = Path(directory) / "result.json"
         command = [str(arguments.build_dir.resolve() / "bench" / "penstock-bench-start")]
         command += ["--presence", f"{world.presence.control_address}:7400", "--insecure"]
