@@ -207,7 +207,7 @@ Result<Machine> make_pools(const DataServerConfig& config, Eal eal) {
 
 }  // namespace
 
-Result<Machine> Machine::set_up(const DataServerConfig& config) {
+Result<Machine> Machine::set_up_ports(const DataServerConfig& config) {
     auto claims = claim_interfaces(config);
     if (!claims) {
         return std::move(claims).error();
@@ -223,6 +223,14 @@ Result<Machine> Machine::set_up(const DataServerConfig& config) {
     machine->claims = std::move(claims).value();
     if (auto started = start_ports(config, *machine); !started) {
         return std::move(started).error();
+    }
+    return machine;
+}
+
+Result<Machine> Machine::set_up(const DataServerConfig& config) {
+    auto machine = set_up_ports(config);
+    if (!machine) {
+        return machine;
     }
     if (auto made = make_taps(config, *machine); !made) {
         return std::move(made).error();

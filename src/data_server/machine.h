@@ -33,6 +33,8 @@ struct Machine {
 
     /// Errors: one line with what, why, and what to do.
     static Result<Machine> set_up(const DataServerConfig& config);
+    /// Without TAPs and neighbours: for who needs nothing of Linux.
+    static Result<Machine> set_up_ports(const DataServerConfig& config);
 
     /// Where copies of worker `worker` on port `port` come from.
     [[nodiscard]] rte_mempool* copy_pool(std::size_t worker, std::size_t port) const;

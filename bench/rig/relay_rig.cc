@@ -1,0 +1,254 @@
+#include "rig/relay_rig.h"
+
+#include "data_path/drop_reasons.h"
+
+#include <fmt/format.h>
+#include <rte_cycles.h>
+#include <rte_mempool.h>
+
+#include <thread>
+#include <utility>
+
+namespace penstock::bench {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr std::uint32_t kOurNetwork = 0x0a00'0000;       // 10.0.0.0/8
+constexpr std::uint32_t kConsumerNetwork = 0x0b00'0000;  // 11.0.0.0/8
+constexpr std::uint16_t kConsumerUdpPort = 5'000;
+constexpr milliseconds kPatience{30'000};
+
+DataServerConfig config_of(const RigOptions& options) {
+    DataServerConfig config;
+    config.id = "bench";
+    for (std::size_t i = 0; i < options.ports.size(); ++i) {
+        config.ports.push_back({options.ports[i], {RelayRig::address_of(i), 24}});
+    }
+    config.stream_ports = {RelayRig::kFirstUdpPort,
+                           static_cast<std::uint16_t>(RelayRig::kFirstUdpPort + options.streams - 1)};
+    config.worker_cpus = options.worker_cpus;
+    config.poll = options.poll;
+    config.memory_bytes = options.memory_bytes;
+    config.ring_packets = options.ring_packets;
+    config.streams_max = options.streams;
+    config.consumers_max = options.streams * options.consumers;
+    config.copy_threshold_bytes = options.copy_threshold_bytes;
+    config.tx_descriptors = options.tx_descriptors;
+    return config;
+}
+
+StreamTableConfig table_config(const DataServerConfig& config, const Machine& machine) {
+    StreamTableConfig table;
+    table.udp_port_first = config.stream_ports.first;
+    table.udp_port_last = config.stream_ports.last;
+    table.streams_max = config.streams_max;
+    table.ring_packets = config.ring_packets;
+    table.ring_bytes = config.ring_bytes;
+    for (std::size_t i = 0; i < machine.ports.size(); ++i) {
+        table.ports.push_back({machine.ports[i].info().mac, config.ports[i].address.ip});
+    }
+    return table;
+}
+
+Error missing(std::string_view what, std::uint64_t expected, std::uint64_t found) {
+    return {ErrorCode::system,
+            fmt::format("the books do not balance: {}: {} expected, {} found", what, expected, found)};
+}
+
+/// I4 for one worker: what came in is stored, given away or dropped; what was made is sent or
+/// dropped.
+Result<void> check_worker(const WorkerCounters& its) {
+    const auto dropped = [&its](DropReason reason) {
+        return its.drops[static_cast<std::size_t>(reason)].read();
+    };
+    std::uint64_t drops = 0;
+    for (const Counter& one : its.drops) {
+        drops += one.read();
+    }
+    // Copies that could not be made or sent; everything else dies as a received packet.
+    const std::uint64_t copies_lost =
+        dropped(DropReason::fanout_overrun) + dropped(DropReason::history_overrun) +
+        dropped(DropReason::no_copy_mbuf) + dropped(DropReason::tx_queue_full) +
+        dropped(DropReason::port_unknown);
+    std::uint64_t received = its.taken_over.read();
+    std::uint64_t sent = 0;
+    for (const PortCounters& port : its.ports) {
+        received += port.rx_packets.read();
+        sent += port.tx_packets.read();
+    }
+    const std::uint64_t accounted = its.content.read() + its.session_messages.read() +
+                                    its.exceptions.read() + its.handed_over.read() + drops -
+                                    copies_lost;
+    if (received != accounted) {
+        return missing("packets received", received, accounted);
+    }
+    const std::uint64_t made = its.copies.read() + its.sent_for_control.read();
+    if (made != sent + dropped(DropReason::tx_queue_full)) {
+        return missing("copies made", made, sent + dropped(DropReason::tx_queue_full));
+    }
+    return {};
+}
+
+}  // namespace
+
+Endpoint RelayRig::publisher() { return {IpAddress::v4(kOurNetwork | 0xff09U), 4'000}; }
+
+IpAddress RelayRig::address_of(std::size_t index) {
+    return IpAddress::v4(kOurNetwork | static_cast<std::uint32_t>(index << 8U) | 1U);
+}
+
+Result<std::unique_ptr<RelayRig>> RelayRig::create(const RigOptions& options) {
+    DataServerConfig config = config_of(options);
+    auto machine = Machine::set_up_ports(config);
+    if (!machine) {
+        return std::move(machine).error();
+    }
+    std::unique_ptr<RelayRig> rig(
+        new RelayRig(options, std::move(config), std::move(machine).value()));
+    auto workers = Workers::create(rig->config_, rig->machine_);
+    if (!workers) {
+        return std::move(workers).error();
+    }
+    rig->workers_ = std::move(workers).value();
+    rig->streams_ = std::make_unique<StreamTable>(
+        table_config(rig->config_, rig->machine_), rig->memory_, rig->workers_->commands());
+    return rig;
+}
+
+RelayRig::RelayRig(const RigOptions& options, DataServerConfig config, Machine machine)
+    : options_(options),
+      config_(std::move(config)),
+      machine_(std::move(machine)),
+      memory_(machine_.plan.ring_packets, machine_.socket()) {}
+
+RelayRig::~RelayRig() {
+    if (workers_) {
+        workers_->stop();
+    }
+}
+
+Result<void> RelayRig::start() {
+    if (auto started = workers_->start(options_.poll); !started) {
+        return started;
+    }
+    return install();
+}
+
+Result<void> RelayRig::install() {
+    for (std::uint32_t i = 0; i < options_.streams; ++i) {
+        if (auto opened = streams_->open(StreamId{i + 1U}, fmt::format("s{}", i)); !opened) {
+            return std::move(opened).error();
+        }
+    }
+    if (auto settled = settle(); !settled) {
+        return settled;
+    }
+    for (std::uint32_t i = 0; i < options_.streams; ++i) {
+        if (auto installed = install(i); !installed) {
+            return installed;
+        }
+    }
+    for (std::uint32_t i = 0; i < options_.streams; ++i) {
+        streams_->set_publisher(StreamId{i + 1U}, publisher(), FlowId{i + 1U});
+    }
+    return settle();
+}
+
+Result<void> RelayRig::install(std::uint32_t stream) {
+    for (std::uint32_t n = 0; n < options_.consumers; ++n) {
+        const std::uint32_t number = stream * options_.consumers + n;
+        FlowPlace place{};
+        place.flow = FlowId{(std::uint64_t{1} << 32U) + number};
+        place.port = options_.copies_port;
+        place.local = {address_of(options_.copies_port),
+                       static_cast<std::uint16_t>(kFirstUdpPort + stream)};
+        place.address = {IpAddress::v4(kConsumerNetwork + number), kConsumerUdpPort};
+        place.next_hop.bytes = {2, 0, 1, static_cast<std::uint8_t>(number >> 16U),
+                                static_cast<std::uint8_t>(number >> 8U),
+                                static_cast<std::uint8_t>(number)};
+        if (auto added = streams_->add_flow(StreamId{stream + 1U}, place, 0, 0); !added) {
+            return added;
+        }
+    }
+    return {};
+}
+
+Result<void> RelayRig::settle() {
+    const auto give_up = steady_clock::now() + kPatience;
+    for (;;) {
+        streams_->advance();
+        bool settled = true;
+        for (WorkerCommands& commands : workers_->commands()) {
+            commands.pump();
+            settled = settled && commands.has_applied(commands.next() - 1);
+        }
+        if (settled) {
+            streams_->advance();
+            return {};
+        }
+        if (steady_clock::now() > give_up) {
+            return Error{ErrorCode::timed_out, "the workers do not apply what they are told"};
+        }
+        std::this_thread::sleep_for(milliseconds{1});
+    }
+}
+
+RigTotals RelayRig::totals() const {
+    RigTotals totals;
+    for (std::size_t i = 0; i < workers_->count(); ++i) {
+        const WorkerCounters& counters = workers_->counters(i);
+        totals.content += counters.content.read();
+        totals.copies += counters.copies.read();
+        totals.iterations += counters.iterations.read();
+        totals.busy_cycles += counters.busy_cycles.read();
+        totals.cycles += counters.busy_cycles.read() + counters.idle_cycles.read();
+        for (const Counter& drops : counters.drops) {
+            totals.drops += drops.read();
+        }
+        for (const PortCounters& port : counters.ports) {
+            totals.tx_packets += port.tx_packets.read();
+        }
+    }
+    return totals;
+}
+
+Result<void> RelayRig::stop() {
+    for (std::uint32_t i = 0; i < options_.streams; ++i) {
+        streams_->close(StreamId{i + 1U});
+    }
+    if (auto settled = settle(); !settled) {
+        return settled;
+    }
+    workers_->stop();
+    machine_.ports.clear();  // NICs and their drivers give back what they hold
+    return check();
+}
+
+Result<void> RelayRig::check() const {
+    std::uint64_t handed_over = 0;
+    std::uint64_t taken_over = 0;
+    for (std::size_t i = 0; i < workers_->count(); ++i) {
+        const WorkerCounters& its = workers_->counters(i);
+        if (auto checked = check_worker(its); !checked) {
+            return checked;
+        }
+        handed_over += its.handed_over.read();
+        taken_over += its.taken_over.read();
+    }
+    if (handed_over < taken_over) {
+        return missing("packets between workers", handed_over, taken_over);
+    }
+    std::uint32_t in_use = machine_.payloads.in_use() + machine_.control_frames.in_use();
+    for (const PacketPool& copies : machine_.copies) {
+        in_use += copies.in_use();
+    }
+    in_use -= static_cast<std::uint32_t>(handed_over - taken_over);  // still in the rings between
+    if (in_use != 0) {
+        return missing("mbufs not back in their pools", 0, in_use);
+    }
+    return {};
+}
+
+}  // namespace penstock::bench
