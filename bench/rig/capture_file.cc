@@ -4,7 +4,6 @@
 #include "data_path/checksum.h"
 #include "data_path/packet_headers.h"
 
-
 #include <fmt/format.h>
 
 #include <cerrno>
@@ -71,8 +70,8 @@ Headers headers_of(const CaptureContent& content,
     frame.udp.dgram_len = to_network(udp_bytes);
     const std::uint32_t pseudo = sum_bytes(&frame.ip.src_addr, 2 * sizeof(frame.ip.src_addr)) +
                                  to_network(std::uint16_t{IPPROTO_UDP}) + frame.udp.dgram_len;
-    const std::uint32_t rest =
-        std::uint32_t{sum_bytes(&frame.udp, sizeof(frame.udp))} + sum_bytes(payload.data(), payload.size());
+    const std::uint32_t rest = std::uint32_t{sum_bytes(&frame.udp, sizeof(frame.udp))} +
+                               sum_bytes(payload.data(), payload.size());
     frame.udp.dgram_cksum = udp_checksum(fold_sum(pseudo), fold_sum(rest));
     return frame;
 }

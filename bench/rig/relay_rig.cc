@@ -26,8 +26,9 @@ DataServerConfig config_of(const RigOptions& options) {
     for (std::size_t i = 0; i < options.ports.size(); ++i) {
         config.ports.push_back({options.ports[i], {RelayRig::address_of(i), 24}});
     }
-    config.stream_ports = {RelayRig::kFirstUdpPort,
-                           static_cast<std::uint16_t>(RelayRig::kFirstUdpPort + options.streams - 1)};
+    config.stream_ports = {
+        RelayRig::kFirstUdpPort,
+        static_cast<std::uint16_t>(RelayRig::kFirstUdpPort + options.streams - 1)};
     config.worker_cpus = options.worker_cpus;
     config.poll = options.poll;
     config.memory_bytes = options.memory_bytes;
@@ -53,8 +54,9 @@ StreamTableConfig table_config(const DataServerConfig& config, const Machine& ma
 }
 
 Error missing(std::string_view what, std::uint64_t expected, std::uint64_t found) {
-    return {ErrorCode::system,
-            fmt::format("the books do not balance: {}: {} expected, {} found", what, expected, found)};
+    return {
+        ErrorCode::system,
+        fmt::format("the books do not balance: {}: {} expected, {} found", what, expected, found)};
 }
 
 /// I4 for one worker: what came in is stored, given away or dropped; what was made is sent or
@@ -165,7 +167,10 @@ Result<void> RelayRig::install(std::uint32_t stream) {
         place.local = {address_of(options_.copies_port),
                        static_cast<std::uint16_t>(kFirstUdpPort + stream)};
         place.address = {IpAddress::v4(kConsumerNetwork + number), kConsumerUdpPort};
-        place.next_hop.bytes = {2, 0, 1, static_cast<std::uint8_t>(number >> 16U),
+        place.next_hop.bytes = {2,
+                                0,
+                                1,
+                                static_cast<std::uint8_t>(number >> 16U),
                                 static_cast<std::uint8_t>(number >> 8U),
                                 static_cast<std::uint8_t>(number)};
         if (auto added = streams_->add_flow(StreamId{stream + 1U}, place, 0, 0); !added) {
@@ -226,7 +231,7 @@ Result<void> RelayRig::stop() {
     return check();
 }
 
-Result<void> RelayRig::check() const {
+Result<void> RelayRig::check() {
     std::uint64_t handed_over = 0;
     std::uint64_t taken_over = 0;
     for (std::size_t i = 0; i < workers_->count(); ++i) {
@@ -240,6 +245,7 @@ Result<void> RelayRig::check() const {
     if (handed_over < taken_over) {
         return missing("packets between workers", handed_over, taken_over);
     }
+    workers_.reset();  // and the mbufs they had ready
     std::uint32_t in_use = machine_.payloads.in_use() + machine_.control_frames.in_use();
     for (const PacketPool& copies : machine_.copies) {
         in_use += copies.in_use();

@@ -14,4 +14,7 @@ namespace penstock {
 using Burst = std::span<rte_mbuf*>;
 using PacketCount = std::uint32_t;
 
+/// How far behind the mbufs for copies (Tx::fresh()) may be read, for prefetching.
+inline constexpr std::size_t kReadAheadPackets = 8;
+
 }  // namespace penstock

@@ -17,6 +17,13 @@ inline std::uint16_t fold_sum(std::uint32_t sum) noexcept {
     return static_cast<std::uint16_t>(sum);
 }
 
+/// The same of a sum of 32-bit words, at most some millions of them.
+inline std::uint16_t fold_sum(std::uint64_t sum) noexcept {
+    sum = (sum & 0xffff'ffffU) + (sum >> 32U);
+    sum = (sum & 0xffffU) + (sum >> 16U);  // less than 2^18
+    return fold_sum(static_cast<std::uint32_t>(sum));
+}
+
 /// Sum of `bytes` bytes at `data`; an odd last byte counts as if a zero followed it.
 inline std::uint16_t sum_bytes(const void* data, std::size_t bytes) noexcept {
     return rte_raw_cksum(data, bytes);
@@ -41,12 +48,15 @@ inline std::uint16_t udp_checksum(std::uint32_t known, std::uint32_t rest) noexc
     return checksum == 0 ? std::uint16_t{0xffff} : checksum;
 }
 
-/// Two bytes at any address, in native order.
-inline std::uint16_t load_word(const std::uint8_t* at) noexcept {
-    std::uint16_t word = 0;
+/// An unsigned integer at any address, in native order.
+template <typename Word>
+inline Word load(const std::uint8_t* at) noexcept {
+    Word word = 0;
     std::memcpy(&word, at, sizeof(word));
     return word;
 }
+/// Two bytes at any address, in native order.
+inline std::uint16_t load_word(const std::uint8_t* at) noexcept { return load<std::uint16_t>(at); }
 inline void store_word(std::uint8_t* at, std::uint16_t word) noexcept {
     std::memcpy(at, &word, sizeof(word));
 }

@@ -16,11 +16,13 @@
 namespace penstock {
 namespace {
 
-constexpr std::size_t kPrefetchAhead = 4;
+constexpr std::size_t kPrefetchFrameAhead = 8;
+constexpr std::size_t kPrefetchStreamAhead = 4;
 constexpr std::size_t kVlanTagBytes = sizeof(rte_vlan_hdr);
 constexpr std::uint16_t kVlanIdMask = 0x0fff;
 /// More fragments, or an offset: any of these bits makes it a fragment (RFC 791 section 3.1).
 constexpr std::uint16_t kFragmentBits = RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK;
+constexpr std::uint16_t kFragmentBitsOnWire = RTE_STATIC_BSWAP16(kFragmentBits);
 
 const rte_ipv4_hdr& ip_of(std::span<const std::uint8_t> packet) noexcept {
     return *reinterpret_cast<const rte_ipv4_hdr*>(packet.data());
@@ -42,23 +44,44 @@ Endpoint source_of(const rte_ipv4_hdr& ip, const rte_udp_hdr& udp) noexcept {
     return source;
 }
 
-/// The sum of the payload alone: the sender's checksum says the sum of everything, so take off the
-/// headers. A sender that computed none leaves it to us, and so does one on this machine that left
-/// it to a NIC where there is none (veth, TAP): the field then holds the pseudo-header's sum alone.
-/// Source: linux/skbuff.h, CHECKSUM_PARTIAL.
-std::uint16_t payload_sum_of(const rte_ipv4_hdr& ip,
-                             const rte_udp_hdr& udp,
-                             std::span<const std::uint8_t> payload) noexcept {
-    const auto* source_address = reinterpret_cast<const std::uint8_t*>(&ip.src_addr);
-    const std::uint32_t pseudo_header =
-        std::uint32_t{load_word(source_address)} + load_word(source_address + 2) +
-        load_word(source_address + 4) + load_word(source_address + 6) +
-        to_network(std::uint16_t{IPPROTO_UDP}) + udp.dgram_len;
+/// No 16-bit sum. (A std::optional would be stored in parts and loaded whole, which stalls.)
+constexpr std::uint32_t kNoSum = 0x1'0000;
+
+/// Sum of a header of five words. Sums of 32-bit words fold to the same as those of 16-bit ones.
+[[gnu::always_inline]] inline std::uint32_t ip_header_sum(const std::uint8_t* ip) noexcept {
+    const std::uint64_t sum = std::uint64_t{load<std::uint32_t>(ip)} + load<std::uint32_t>(ip + 4) +
+                              load<std::uint32_t>(ip + 8) + load<std::uint32_t>(ip + 12) +
+                              load<std::uint32_t>(ip + 16);
+    return fold_sum(sum);
+}
+
+/// The sum of the payload alone, from what the sender's checksum says of everything: the sum of all
+/// is 0xffff, so the payload's is what the headers leave. kNoSum: it says nothing. A sender that
+/// computed none leaves it to us, and so does one on this machine that left it to a NIC where there
+/// is none (veth, TAP): the field then holds the pseudo-header's sum alone.
+/// Source: RFC 768; linux/skbuff.h, CHECKSUM_PARTIAL.
+[[gnu::always_inline]] inline std::uint32_t payload_sum_from(const rte_ipv4_hdr& ip,
+                                                             const rte_udp_hdr& udp) noexcept {
+    const std::uint64_t pseudo_header = std::uint64_t{ip.src_addr} + ip.dst_addr +
+                                        to_network(std::uint16_t{IPPROTO_UDP}) + udp.dgram_len;
     if (udp.dgram_cksum == 0 || udp.dgram_cksum == fold_sum(pseudo_header)) {
-        return sum_bytes(payload.data(), payload.size());
+        return kNoSum;
     }
-    const std::uint32_t headers = pseudo_header + udp.dgram_len + udp.src_port + udp.dst_port;
-    return subtract_sum(static_cast<std::uint16_t>(~udp.dgram_cksum), fold_sum(headers));
+    const std::uint64_t headers =
+        pseudo_header + udp.dgram_len + udp.dgram_cksum + udp.src_port + udp.dst_port;
+    return static_cast<std::uint16_t>(~fold_sum(headers));
+}
+
+/// Whether a payload begins like a session message; it may be shorter than that.
+bool may_be_message(const std::uint8_t* payload) noexcept {
+    return load<std::uint64_t>(payload) == Be64{kMessageMagic}.raw();
+}
+
+/// Trimmed once, then frozen: drivers read data_off and data_len of a shared packet.
+void trim(rte_mbuf& frame, std::size_t payload_at, std::uint16_t payload_bytes) noexcept {
+    frame.data_off = static_cast<std::uint16_t>(frame.data_off + payload_at);
+    frame.data_len = payload_bytes;
+    frame.pkt_len = payload_bytes;
 }
 
 /// Whether the publisher's payload is a session message and not content that looks like one.
@@ -79,10 +102,10 @@ bool is_publishers_message(MessageType type,
 Classify::Classify(const WorkerConfig& config, WorkerCounters& counters)
     : config_(config),
       counters_(counters),
-      by_port_(std::make_unique<Stream*[]>(std::size_t{config.stream_port_last} -
-                                           config.stream_port_first + 1)) {
+      by_port_count_(std::uint32_t{config.stream_port_last} - config.stream_port_first + 1),
+      by_port_(std::make_unique<Stream*[]>(by_port_count_)) {
     for (std::size_t i = 0; i < config.port_count; ++i) {
-        ports_[i].mac = config.ports[i].mac.bytes;
+        std::memcpy(&ports_[i].mac, config.ports[i].mac.bytes.data(), RTE_ETHER_ADDR_LEN);
         ports_[i].address = to_network(config.ports[i].address.v4());
     }
     session_messages_.ring = config.session_messages;
@@ -95,43 +118,106 @@ Classify::Classify(const WorkerConfig& config, WorkerCounters& counters)
     hand_over_.given = &counters.handed_over;
 }
 
+/// If the frame turns out to be plain content; nothing if it is of the stream fetched last.
+[[gnu::always_inline]] inline void Classify::prefetch_stream(
+    const rte_mbuf& frame, std::uint16_t& fetched) const noexcept {
+    constexpr std::size_t kUdpPortAt =
+        kEthernetBytes + kIpv4Bytes + offsetof(rte_udp_hdr, dst_port);
+    const std::uint16_t udp_port =
+        load_word(rte_pktmbuf_mtod_offset(&frame, const std::uint8_t*, kUdpPortAt));
+    if (udp_port == fetched) [[likely]] {
+        return;
+    }
+    fetched = udp_port;
+    const std::uint32_t index =
+        std::uint32_t{rte_be_to_cpu_16(udp_port)} - config_.stream_port_first;
+    // Not of nullptr: that would cost a walk of the page tables every time.
+    if (index < by_port_count_ && by_port_[index] != nullptr) {
+        const Stream* stream = by_port_[index];
+        rte_prefetch0(stream);
+        rte_prefetch0(&stream->ring);
+        rte_prefetch0(&stream->totals);
+        rte_prefetch0(&stream->groups);
+    }
+}
+
+[[gnu::always_inline]] inline bool Classify::take_plain_content(rte_mbuf& frame,
+                                                                Content& content) const noexcept {
+    // What a NIC may have found that has to be looked into.
+    constexpr std::uint64_t kDoubts =
+        RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_IP_CKSUM_BAD | RTE_MBUF_F_RX_L4_CKSUM_BAD;
+    constexpr std::uint64_t kMacBits = 0xffff'ffff'ffffU;
+    // Ethertype IPv4, version 4, five words of header; not the type of service.
+    constexpr std::uint32_t kPlain = 0x0045'0008;
+    constexpr std::uint32_t kPlainBits = 0x00ff'ffff;
+    if (frame.data_len < kIpv4FrameHeaderBytes ||
+        ((frame.ol_flags & kDoubts) | (frame.nb_segs ^ 1U)) != 0) {
+        return false;
+    }
+    const auto* at = rte_pktmbuf_mtod(&frame, const std::uint8_t*);
+    const auto* ip_at = at + kEthernetBytes;
+    const auto& ip = *reinterpret_cast<const rte_ipv4_hdr*>(ip_at);
+    const auto& udp = *reinterpret_cast<const rte_udp_hdr*>(ip_at + kIpv4Bytes);
+    const PortIdentity& port = ports_[frame.port];
+    // All that has to be one value, at once: zero if it is.
+    const std::uint64_t differs =
+        ((load<std::uint64_t>(at) ^ port.mac) & kMacBits) |
+        ((load<std::uint32_t>(at + offsetof(rte_ether_hdr, ether_type)) ^ kPlain) & kPlainBits) |
+        (ip.fragment_offset & kFragmentBitsOnWire) | (ip.next_proto_id ^ unsigned{IPPROTO_UDP}) |
+        (ip.dst_addr ^ port.address) | (ip_header_sum(ip_at) ^ 0xffffU);
+    const std::uint32_t total_bytes = rte_be_to_cpu_16(ip.total_length);
+    const std::uint32_t udp_bytes = rte_be_to_cpu_16(udp.dgram_len);
+    const std::uint32_t index =
+        std::uint32_t{rte_be_to_cpu_16(udp.dst_port)} - config_.stream_port_first;
+    if (differs != 0 || total_bytes > frame.data_len - kEthernetBytes || udp_bytes < kUdpBytes ||
+        udp_bytes + kIpv4Bytes > total_bytes || index >= by_port_count_) {
+        return false;
+    }
+    Stream* stream = by_port_[index];
+    if (stream == nullptr || stream->owner != config_.index ||
+        publisher_key(ip.src_addr, udp.src_port) != stream->publisher_v4 ||
+        may_be_message(at + kIpv4FrameHeaderBytes)) {
+        return false;
+    }
+    const std::uint32_t sum = payload_sum_from(ip, udp);
+    if (sum == kNoSum) {
+        return false;
+    }
+    content = {.stream = stream,
+               .packet = &frame,
+               .payload_bytes = static_cast<std::uint16_t>(udp_bytes - kUdpBytes),
+               .payload_sum = static_cast<std::uint16_t>(sum)};
+    trim(frame, kIpv4FrameHeaderBytes, content.payload_bytes);
+    return true;
+}
+
 ContentBurst Classify::by_stream(Burst frames) noexcept {
     std::size_t accepted = 0;
-    for (std::size_t i = 0; i < std::min(kPrefetchAhead, frames.size()); ++i) {
-        rte_prefetch0(rte_pktmbuf_mtod(frames[i], const void*));
+    std::uint16_t fetched = 0;  // UDP port, as it lies in the frame
+    for (rte_mbuf* frame : frames.first(std::min(kPrefetchFrameAhead, frames.size()))) {
+        rte_prefetch0(rte_pktmbuf_mtod(frame, const void*));
     }
     for (std::size_t i = 0; i < frames.size(); ++i) {
-        if (i + kPrefetchAhead < frames.size()) {
-            rte_prefetch0(rte_pktmbuf_mtod(frames[i + kPrefetchAhead], const void*));
+        if (i + kPrefetchFrameAhead < frames.size()) {
+            rte_prefetch0(rte_pktmbuf_mtod(frames[i + kPrefetchFrameAhead], const void*));
+        }
+        if (i + kPrefetchStreamAhead < frames.size()) {
+            prefetch_stream(*frames[i + kPrefetchStreamAhead], fetched);
         }
         rte_mbuf* frame = frames[i];
+        if (take_plain_content(*frame, content_[accepted])) [[likely]] {
+            ++accepted;
+            continue;
+        }
         const Verdict verdict = examine_frame(*frame);
-        switch (verdict.kind) {
-            case Kind::content:
-                // Trimmed once, then frozen: drivers read data_off and data_len of a shared packet.
-                frame->data_off = static_cast<std::uint16_t>(frame->data_off + verdict.payload_at);
-                frame->data_len = verdict.payload_bytes;
-                frame->pkt_len = verdict.payload_bytes;
-                content_[accepted++] = {.stream = verdict.stream,
-                                        .packet = frame,
-                                        .payload_bytes = verdict.payload_bytes,
-                                        .payload_sum = verdict.payload_sum};
-                break;
-            case Kind::session_message:
-                give(session_messages_, frame);
-                break;
-            case Kind::exception:
-                give(exceptions_, frame);
-                break;
-            case Kind::hand_over:
-                give_to_owner(*verdict.stream, frame);
-                break;
-            case Kind::drop:
-                if (verdict.stream != nullptr) {
-                    verdict.stream->counters.dropped.add(1);
-                }
-                drop({&frame, 1}, verdict.reason, counters_);
-                break;
+        if (verdict.kind == Kind::content) {
+            trim(*frame, verdict.payload_at, verdict.payload_bytes);
+            content_[accepted++] = {.stream = verdict.stream,
+                                    .packet = frame,
+                                    .payload_bytes = verdict.payload_bytes,
+                                    .payload_sum = verdict.payload_sum};
+        } else {
+            give_or_drop(frame, verdict);
         }
     }
     flush(session_messages_);
@@ -139,6 +225,28 @@ ContentBurst Classify::by_stream(Burst frames) noexcept {
     flush(hand_over_);
     counters_.content.add(accepted);
     return {content_.data(), accepted};
+}
+
+void Classify::give_or_drop(rte_mbuf* frame, const Verdict& verdict) noexcept {
+    switch (verdict.kind) {
+        case Kind::content:
+            break;  // the caller's
+        case Kind::session_message:
+            give(session_messages_, frame);
+            break;
+        case Kind::exception:
+            give(exceptions_, frame);
+            break;
+        case Kind::hand_over:
+            give_to_owner(*verdict.stream, frame);
+            break;
+        case Kind::drop:
+            if (verdict.stream != nullptr) {
+                verdict.stream->totals.dropped += 1;
+            }
+            drop({&frame, 1}, verdict.reason, counters_);
+            break;
+    }
 }
 
 void Classify::open(Stream& stream) noexcept {
@@ -171,8 +279,8 @@ Classify::Verdict Classify::examine_frame(const rte_mbuf& frame) const noexcept 
     const auto& ethernet = *reinterpret_cast<const rte_ether_hdr*>(bytes.data());
     const bool to_group = rte_is_multicast_ether_addr(&ethernet.dst_addr) != 0;
     if (!to_group &&
-        std::memcmp(
-            ethernet.dst_addr.addr_bytes, ports_[frame.port].mac.data(), RTE_ETHER_ADDR_LEN) != 0) {
+        std::memcmp(ethernet.dst_addr.addr_bytes, &ports_[frame.port].mac, RTE_ETHER_ADDR_LEN) !=
+            0) {
         return {.kind = Kind::drop, .reason = DropReason::not_our_mac};
     }
     std::uint16_t type = rte_be_to_cpu_16(ethernet.ether_type);
@@ -284,11 +392,13 @@ Classify::Verdict Classify::examine_payload(std::span<const std::uint8_t> packet
     if (!from_publisher) {
         return {.kind = Kind::drop, .reason = DropReason::not_publisher, .stream = &stream};
     }
+    const std::uint32_t sum = payload_sum_from(ip, udp);
     return {.kind = Kind::content,
             .stream = &stream,
             .payload_at = kIpv4Bytes + kUdpBytes,
             .payload_bytes = static_cast<std::uint16_t>(payload.size()),
-            .payload_sum = payload_sum_of(ip, udp, payload)};
+            .payload_sum = sum != kNoSum ? static_cast<std::uint16_t>(sum)
+                                         : sum_bytes(payload.data(), payload.size())};
 }
 
 /// Not 0/8, loopback, multicast, reserved or broadcast (RFC 1122 section 3.2.1.3), not our own.

@@ -18,6 +18,7 @@ void FlowGroup::grow(FlowChunk* chunk,
     }
     PENSTOCK_CHECK(chunks_ < directory_chunks_);
     directory_[chunks_++] = chunk;
+    first_chunk_ = directory_[0];
 }
 
 void FlowGroup::add_catching_up(FlowRecord& record, const FlowTemplate& headers) noexcept {

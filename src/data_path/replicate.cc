@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 namespace penstock {
 namespace {
@@ -44,11 +45,11 @@ void shorten_pause(FlowRecord& flow, Ticks arrival, Ticks now) noexcept {
 }
 
 /// The packet a fan-out left unfinished has a reference of its own until it is finished.
-void suspend(FanoutCursor& cursor, const Slot& slot) noexcept {
-    if (!cursor.suspended) {
+void suspend(Stream& stream, const Slot& slot) noexcept {
+    if (!stream.cursor.suspended) {
         rte_mbuf_refcnt_update(slot.packet, 1);
-        cursor.packet = slot;
-        cursor.suspended = true;
+        stream.suspended = slot;
+        stream.cursor.suspended = true;
     }
 }
 
@@ -74,11 +75,24 @@ Sequence history_start(const StreamRing& ring,
     return start;
 }
 
-void let_go(FanoutCursor& cursor) noexcept {
-    if (cursor.suspended) {
-        rte_pktmbuf_free_seg(cursor.packet.packet);
-        cursor.packet = {};
-        cursor.suspended = false;
+/// Copies are the stream's from the moment they are made; Tx takes off those the NIC refuses.
+void count_made(Stream& stream, const CopyRun& run) noexcept {
+    stream.totals.copies += run.copies;
+    stream.totals.copy_bytes += std::uint64_t{run.copies} * run.payload_bytes;
+}
+
+/// A stream without history keeps a packet only until all have had it.
+void release_sent(Stream& stream) noexcept {
+    if (!stream.keeps_history && stream.catching_up == 0) {
+        stream.ring.release_before(stream.cursor.sequence);
+    }
+}
+
+void let_go(Stream& stream) noexcept {
+    if (stream.cursor.suspended) [[unlikely]] {
+        rte_pktmbuf_free_seg(stream.suspended.packet);
+        stream.suspended = {};
+        stream.cursor.suspended = false;
     }
 }
 
@@ -100,15 +114,37 @@ PacketCount Replicate::to_consumers(Ticks now) noexcept {
             active_.append(stream);
         }
     }
+    counters_.copies.add(std::exchange(made_, 0));
     return offered;
+}
+
+void Replicate::pass(Stream& stream, ContentBurst content) noexcept {
+    const OnlyFlow only = stream.only;
+    const std::uint8_t port = only.flow->port;
+    CopyRun run{.stream = &stream, .flow = only.flow, .copies = 1};
+    std::uint64_t bytes = 0;
+    for (const Content& arrived : content) {
+        rewrite(*arrived.packet, *only.headers, arrived.payload_bytes, arrived.payload_sum);
+        run.payload_bytes = arrived.payload_bytes;
+        run.frame_bytes = std::uint32_t{only.headers->header_bytes} + arrived.payload_bytes;
+        bytes += arrived.payload_bytes;
+        tx_.add(port, arrived.packet, run);
+    }
+    const auto packets = static_cast<PacketCount>(content.size());
+    stream.totals.copies += packets;
+    stream.totals.copy_bytes += bytes;
+    stream.fanned_packets += packets;
+    stream.fanned_bytes += bytes;
+    made_ += packets;
 }
 
 PacketCount Replicate::serve_live(Stream& stream) noexcept {
     FanoutCursor& cursor = stream.cursor;
     if (stream.live == 0) {
-        let_go(cursor);
+        let_go(stream);
         cursor = {};
         cursor.sequence = stream.ring.next();
+        release_sent(stream);
         return 0;
     }
     PacketCount offered = 0;
@@ -116,18 +152,19 @@ PacketCount Replicate::serve_live(Stream& stream) noexcept {
         if (!cursor.suspended) {
             skip_evicted(stream);
         }
-        const Slot slot = cursor.suspended ? cursor.packet : stream.ring[cursor.sequence];
+        const Slot slot = cursor.suspended ? stream.suspended : stream.ring[cursor.sequence];
         offered += fan_out(stream, slot, kQuantumCopies - offered);
         if (cursor.port < stream.port_count) {
-            suspend(cursor, slot);
+            suspend(stream, slot);
             break;
         }
-        let_go(cursor);
+        let_go(stream);
         cursor.port = 0;
         ++cursor.sequence;
         ++stream.fanned_packets;
         stream.fanned_bytes += slot.payload_bytes;
     }
+    release_sent(stream);
     return offered;
 }
 
@@ -143,38 +180,38 @@ PacketCount Replicate::fan_out(Stream& stream, const Slot& slot, PacketCount cop
             FlowChunk& chunk = group.chunk_of(cursor.index);
             const std::uint32_t at = cursor.index % kFlowsPerChunk;
             const std::uint32_t neighbours =
-                std::min({copies_max - offered,
-                          group.live() - cursor.index,
-                          kFlowsPerChunk - at,
-                          static_cast<std::uint32_t>(tx_.room(cursor.port).size())});
-            copy(slot,
-                 cursor.port,
-                 &chunk.templates[at],
-                 {.stream = &stream, .live_flows = &chunk.records[at], .copies = neighbours});
-            offered += neighbours;
-            cursor.index += neighbours;
+                std::min({copies_max - offered, group.live() - cursor.index, kFlowsPerChunk - at});
+            const std::uint32_t copied =
+                copy(slot,
+                     cursor.port,
+                     &chunk.templates[at],
+                     {.stream = &stream, .live_flows = &chunk.records[at], .copies = neighbours});
+            offered += copied;
+            cursor.index += copied;
         }
     }
     return offered;
 }
 
-void Replicate::copy(const Slot& slot,
-                     std::uint8_t port,
-                     const FlowTemplate* headers,
-                     CopyRun run) noexcept {
-    const WorkerPort& to = config_.ports[port];
-    const std::span<rte_mbuf*> copies = tx_.room(port).first(run.copies);
+std::uint32_t Replicate::copy(const Slot& slot,
+                              std::uint8_t port,
+                              const FlowTemplate* headers,
+                              CopyRun run) noexcept {
+    std::span<rte_mbuf* const> copies = tx_.fresh(port);
     run.payload_bytes = slot.payload_bytes;
     run.frame_bytes = headers->header_bytes + slot.payload_bytes;
-    if (rte_mempool_get_bulk(to.copies, reinterpret_cast<void**>(copies.data()), run.copies) != 0)
-        [[unlikely]] {
+    if (copies.empty()) [[unlikely]] {
+        count_made(*run.stream, run);
         count_lost(run.copies, DropReason::no_copy_mbuf, counters_);
         Tx::count_lost_copies(run, 0);
-        return;
+        return run.copies;
     }
+    copies = copies.first(std::min<std::size_t>(copies.size(), run.copies));
+    run.copies = static_cast<std::uint32_t>(copies.size());
     // A chain may not end in an empty segment: some NICs stop their queue over it.
     const bool self_contained =
-        slot.payload_bytes == 0 || slot.payload_bytes <= to.copy_mode.inline_payload_bytes_max;
+        slot.payload_bytes == 0 ||
+        slot.payload_bytes <= config_.ports[port].copy_mode.inline_payload_bytes_max;
     if (self_contained) {
         make_copies(copies, headers, slot, CopyShape::self_contained);
     } else {
@@ -182,8 +219,10 @@ void Replicate::copy(const Slot& slot,
         // Once per packet and burst, and never for a whole fan-out: the count has 16 bits.
         rte_mbuf_refcnt_update(slot.packet, static_cast<std::int16_t>(run.copies));
     }
-    counters_.copies.add(run.copies);
-    tx_.add(port, run);
+    count_made(*run.stream, run);
+    made_ += run.copies;
+    tx_.add_fresh(port, run);
+    return run.copies;
 }
 
 void Replicate::skip_evicted(Stream& stream) noexcept {
@@ -194,7 +233,7 @@ void Replicate::skip_evicted(Stream& stream) noexcept {
     const std::uint64_t packets = oldest - stream.cursor.sequence;
     stream.cursor.sequence = oldest;
     stream.skipped_packets += packets;
-    stream.counters.dropped.add(packets * stream.live);
+    stream.totals.dropped += packets * stream.live;
     count_lost(packets * stream.live, DropReason::fanout_overrun, counters_);
 }
 
@@ -207,7 +246,7 @@ void Replicate::skip_evicted(Stream& stream, FlowRecord& flow) noexcept {
     const std::uint64_t packets = oldest - flow.next_sequence;
     flow.next_sequence = oldest;
     flow.lost_base += packets;
-    stream.counters.dropped.add(packets);
+    stream.totals.dropped += packets;
     count_lost(packets, DropReason::history_overrun, counters_);
 }
 
@@ -237,7 +276,7 @@ PacketCount Replicate::catch_up(Stream& stream, FlowRecord& flow, Ticks now) noe
             promote(stream, flow);
             break;
         }
-        const Slot& slot = at_live ? cursor.packet : stream.ring[flow.next_sequence];
+        const Slot& slot = at_live ? stream.suspended : stream.ring[flow.next_sequence];
         if (!is_due(flow, slot.arrival_ticks, now)) {
             shorten_pause(flow, slot.arrival_ticks, now);
             break;
@@ -247,7 +286,7 @@ PacketCount Replicate::catch_up(Stream& stream, FlowRecord& flow, Ticks now) noe
         copy(slot,
              flow.port,
              &group.headers_of(flow.position),
-             {.stream = &stream, .catching_up = &flow, .copies = 1});
+             {.stream = &stream, .flow = &flow, .copies = 1});
         ++offered;
         ++flow.next_sequence;
         if (at_live) {  // it has had the present packet, like the live flows of its port
@@ -265,8 +304,23 @@ void Replicate::promote(Stream& stream, FlowRecord& flow) noexcept {
     --stream.catching_up;
     ++stream.live;
     flow.copies_base -= stream.fanned_packets + (passed ? 1 : 0);
-    flow.copy_bytes_base -= stream.fanned_bytes + (passed ? stream.cursor.packet.payload_bytes : 0);
+    flow.copy_bytes_base -= stream.fanned_bytes + (passed ? stream.suspended.payload_bytes : 0);
     flow.lost_base -= stream.skipped_packets;
+    find_only_flow(stream);
+}
+
+/// After every change of the flows of a stream.
+void Replicate::find_only_flow(Stream& stream) const noexcept {
+    stream.only = {};
+    if (stream.keeps_history || stream.live != 1 || stream.catching_up != 0) {
+        return;
+    }
+    for (std::uint8_t port = 0; port < stream.port_count; ++port) {
+        const FlowGroup& group = stream.groups[port];
+        if (group.live() == 1) {
+            stream.only = {.flow = &group.record_at(0), .headers = &group.headers_of(0)};
+        }
+    }
 }
 
 void Replicate::add_flow(const AddFlow& command, Ticks now, std::uint64_t tsc_hz) noexcept {
@@ -289,6 +343,7 @@ void Replicate::add_flow(const AddFlow& command, Ticks now, std::uint64_t tsc_hz
     } else {
         flow.next_sequence = start;
         flow.first_arrival_ticks = stream.ring[start].arrival_ticks;
+        find_only_flow(stream);
     }
     activate(stream);
 }
@@ -300,11 +355,9 @@ void Replicate::remove_flow(const RemoveFlow& command) noexcept {
     FlowGroup& group = stream.groups[flow.port];
     FanoutCursor& cursor = stream.cursor;
     (group.is_live(flow) ? stream.live : stream.catching_up) -= 1;
-    std::uint32_t served = 0;  // of this group
-    if (cursor.suspended) {
-        served = flow.port < cursor.port ? group.live() : 0;
-    }
-    group.remove(flow, flow.port == cursor.port ? cursor.index : served);
+    std::uint32_t none = 0;  // in groups the fan-out is not in, all have had the packet, or none
+    group.remove(flow, flow.port == cursor.port ? cursor.index : none);
+    find_only_flow(stream);
     stream.counters.consumers.add(std::uint64_t{0} - 1);
 }
 
@@ -316,7 +369,7 @@ void Replicate::stop(Stream& stream) noexcept {
     if (stream.active) {
         active_.remove(stream);
     }
-    let_go(stream.cursor);
+    let_go(stream);
 }
 
 void Replicate::publish(const Stream& stream, FlowRecord& flow) noexcept {
@@ -328,13 +381,24 @@ void Replicate::publish(const Stream& stream, FlowRecord& flow) noexcept {
         bytes += stream.fanned_bytes;
         if (has_present_packet(stream, flow)) {
             packets += 1;
-            bytes += stream.cursor.packet.payload_bytes;
+            bytes += stream.suspended.payload_bytes;
         }
     }
     flow.counters.copies.set(packets);
     flow.counters.copy_bytes.set(bytes);
     flow.counters.lost.set(flow.lost_base + (live ? stream.skipped_packets : 0));
     flow.counters.history_left.set(live ? 0 : stream.cursor.sequence - flow.next_sequence);
+}
+
+void Replicate::publish(Stream& stream) noexcept {
+    StreamCounters& counters = stream.counters;
+    counters.packets_in.set(stream.totals.packets_in);
+    counters.bytes_in.set(stream.totals.bytes_in);
+    counters.copies.set(stream.totals.copies);
+    counters.copy_bytes.set(stream.totals.copy_bytes);
+    counters.dropped.set(stream.totals.dropped);
+    counters.ring_packets.set(stream.ring.packets());
+    counters.ring_bytes.set(stream.ring.bytes());
 }
 
 }  // namespace penstock

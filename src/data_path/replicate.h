@@ -31,6 +31,16 @@ class Replicate {
   public:
     Replicate(const WorkerConfig& config, WorkerCounters& counters, Tx& tx) noexcept;
 
+    /// Fetches what a small fan-out will read.
+    static void prefetch(const Stream& stream) noexcept {
+        for (std::uint8_t port = 0; port < stream.port_count; ++port) {
+            stream.groups[port].prefetch_first();
+        }
+    }
+    /// Sends packets of one stream, one without history, to its only consumer, each in its own
+    /// mbuf.
+    /// Owns: takes them.
+    void pass(Stream& stream, ContentBurst content) noexcept;
     /// `stream` has, or may have, something to send.
     void activate(Stream& stream) noexcept { active_.append(stream); }
 
@@ -48,8 +58,9 @@ class Replicate {
     /// No more fan-out; gives back what it holds.
     void stop(Stream& stream) noexcept;
 
-    /// Brings the counters of a flow up to date.
+    /// Brings the counters of a flow, or of a stream, up to date.
     static void publish(const Stream& stream, FlowRecord& flow) noexcept;
+    static void publish(Stream& stream) noexcept;
 
   private:
     PacketCount serve_live(Stream& stream) noexcept;
@@ -60,12 +71,13 @@ class Replicate {
     /// Fans a packet out from where the cursor stands. Returns: copies due, at most `copies_max`;
     /// the cursor's port is past the last one if all flows have been served.
     PacketCount fan_out(Stream& stream, const Slot& slot, PacketCount copies_max) noexcept;
-    /// Copies of one packet, `run.copies` of them, to flows whose headers lie side by side. All or,
-    /// with DropReason::no_copy_mbuf, none.
-    void copy(const Slot& slot,
-              std::uint8_t port,
-              const FlowTemplate* headers,
-              CopyRun run) noexcept;
+    /// Copies of one packet, at most `run.copies` of them, to flows whose headers lie side by side;
+    /// none, with DropReason::no_copy_mbuf, if there are no mbufs. Returns: copies due.
+    std::uint32_t copy(const Slot& slot,
+                       std::uint8_t port,
+                       const FlowTemplate* headers,
+                       CopyRun run) noexcept;
+    void find_only_flow(Stream& stream) const noexcept;
     void promote(Stream& stream, FlowRecord& flow) noexcept;
 
     const WorkerConfig& config_;
@@ -73,6 +85,7 @@ class Replicate {
     Tx& tx_;
     ActiveStreams active_;
     bool behind_ = false;
+    PacketCount made_ = 0;  // in this turn
 };
 
 }  // namespace penstock

@@ -4,11 +4,13 @@
 #include "data_path/burst.h"
 #include "data_path/counters.h"
 #include "data_path/flow_group.h"
+#include "data_path/packet_headers.h"
 #include "data_path/stream_ring.h"
 
 #include <penstock/ids.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace penstock {
@@ -19,9 +21,35 @@ struct FanoutCursor {
     std::uint32_t index = 0;  // flows of `port`'s group that have had it: the first ones
     std::uint8_t port = 0;    // groups of lower ports have had it whole
     bool suspended = false;   // between two quanta: some flows have had it, some not
-    // While suspended: the packet, with a reference of its own, so that eviction from the ring does
-    // not take it from the flows that have yet to get it.
-    Slot packet{};
+};
+
+/// An IPv4 address and a UDP port as one number, both as they lie in a frame: cheap to compare.
+inline constexpr std::uint64_t kNoPublisher = ~std::uint64_t{0};
+constexpr std::uint64_t publisher_key(std::uint32_t address, std::uint16_t udp_port) noexcept {
+    return address | std::uint64_t{udp_port} << 32U;
+}
+/// kNoPublisher, which is no frame's, unless it is IPv4 and specified.
+inline std::uint64_t publisher_key(const Endpoint& publisher) noexcept {
+    if (!publisher.ip.is_v4() || publisher.port == 0) {
+        return kNoPublisher;
+    }
+    return publisher_key(to_network(publisher.ip.v4()), to_network(publisher.port));
+}
+
+/// What has happened to a stream, as its owner counts it; StreamCounters shows it to others.
+struct StreamTotals {
+    std::uint64_t packets_in = 0;
+    std::uint64_t bytes_in = 0;
+    std::uint64_t copies = 0;
+    std::uint64_t copy_bytes = 0;
+    std::uint64_t dropped = 0;
+};
+
+/// Where all packets of a stream go that keeps no history and has one consumer: each leaves in the
+/// mbuf it came in.
+struct OnlyFlow {
+    FlowRecord* flow = nullptr;  // nullptr: there is no such flow
+    const FlowTemplate* headers = nullptr;
 };
 
 /// One stream on one data server: a UDP port of its address. Made by control (stream_memory), which
@@ -32,25 +60,39 @@ struct alignas(kCacheLineBytes) Stream {
     std::uint16_t udp_port = 0;
     std::uint8_t owner = 0;       // index of the worker that stores and replicates it
     std::uint8_t port_count = 0;  // groups in use
+    bool keeps_history = true;    // false: a packet goes as soon as every consumer has had it
 
-    // Owner worker only.
+    // Owner worker only, from here on. What every packet touches lies side by side.
+    bool active = false;                        // in replicate's list of streams with work
+    std::uint32_t live = 0;                     // flows, over all groups
+    std::uint32_t catching_up = 0;              // over all groups
+    std::uint64_t publisher_v4 = kNoPublisher;  // publisher_key() of `publisher`
+    OnlyFlow only;
+    Stream* next_active = nullptr;
+
     alignas(kCacheLineBytes) StreamRing ring;
+    FanoutCursor cursor;
+
+    alignas(kCacheLineBytes) StreamTotals totals;
+    std::uint64_t fanned_packets = 0;   // that every live flow has had
+    std::uint64_t fanned_bytes = 0;     // their payload
+    std::uint64_t skipped_packets = 0;  // that every live flow missed: DropReason::fanout_overrun
+
+    alignas(kCacheLineBytes) std::array<FlowGroup, kPortsMax> groups;
+
+    // While the cursor is suspended: its packet, with a reference of its own, so that eviction from
+    // the ring does not take it from the flows that have yet to get it.
+    Slot suspended{};
     Endpoint publisher;  // unspecified: nobody may send content
     FlowId publisher_flow;
-    FanoutCursor cursor;
-    std::uint64_t fanned_packets = 0;  // that every live flow has had
-    std::uint64_t fanned_bytes = 0;    // their payload
-    std::uint64_t skipped_packets =
-        0;                          // that every live flow has missed: DropReason::fanout_overrun
-    std::uint32_t live = 0;         // over all groups
-    std::uint32_t catching_up = 0;  // over all groups
-    bool active = false;            // in replicate's list of streams with work
-    Stream* next_active = nullptr;
-    Stream* next_owned = nullptr;  // in the worker's list of its own streams
-    std::array<FlowGroup, kPortsMax> groups;
+    Stream* next_owned = nullptr;      // in the worker's list of its own streams
+    Stream* previous_owned = nullptr;  // the one before
 
     // Written: owner worker. Read: control.
     alignas(kCacheLineBytes) StreamCounters counters;
 };
+static_assert(offsetof(Stream, ring) == kCacheLineBytes &&
+              offsetof(Stream, totals) == 2 * kCacheLineBytes &&
+              offsetof(Stream, groups) == 3 * kCacheLineBytes);
 
 }  // namespace penstock

@@ -15,8 +15,8 @@ StreamRing::StreamRing(std::span<Slot> slots,
                        std::uint32_t packets_max,
                        std::uint64_t bytes_max) noexcept
     : slots_(slots.data()),
-      mask_(slots.size() - 1),
       bytes_max_(bytes_max),
+      mask_(static_cast<std::uint32_t>(slots.size() - 1)),
       packets_max_(packets_max) {
     PENSTOCK_CHECK(std::has_single_bit(slots.size()));
     PENSTOCK_CHECK(packets_max >= 1 && packets_max <= slots.size());
@@ -40,13 +40,19 @@ PacketCount StreamRing::release(PacketCount packets) noexcept {
     return count;
 }
 
-void StreamRing::evict_oldest() noexcept {
-    // The next one to go was last touched a whole ring ago: both its cache lines have left.
-    const Slot& following = slots_[(oldest_ + 1) & mask_];
-    if (oldest_ + 1 != next_) {
-        rte_prefetch0(following.packet);
-        rte_prefetch0(&following.packet->next);
+void StreamRing::release_before(Sequence sequence) noexcept {
+    while (oldest_ != sequence) {
+        evict_oldest();
     }
+}
+
+void StreamRing::evict_oldest() noexcept {
+    // Those to go soon were last touched a whole ring ago: both their cache lines have left. Slots
+    // behind next() hold stale pointers, or none, which a prefetch may be given.
+    constexpr Sequence kPrefetchAhead = 8;
+    const rte_mbuf* following = slots_[(oldest_ + kPrefetchAhead) & mask_].packet;
+    rte_prefetch0(following);
+    rte_prefetch0(&following->next);
     const Slot& oldest = slots_[oldest_ & mask_];
     bytes_ -= oldest.payload_bytes;
     rte_pktmbuf_free_seg(oldest.packet);
@@ -67,20 +73,69 @@ Sequence StreamRing::first_within(Ticks age, Ticks now) const noexcept {
     return low;
 }
 
-PacketCount store(ContentBurst content, Ticks now, Replicate& replicate) noexcept {
+namespace {
+
+/// Fetches what storing and replicating will touch, stream by stream, so that the misses overlap.
+void prefetch(ContentBurst content) noexcept {
+    const Stream* last = nullptr;
     for (const Content& arrived : content) {
-        Stream& stream = *arrived.stream;
+        if (arrived.stream != last) {
+            last = arrived.stream;
+            last->ring.prefetch_slots();
+        }
+    }
+    last = nullptr;
+    for (const Content& arrived : content) {
+        if (arrived.stream != last) {
+            last = arrived.stream;
+            if (last->ring.is_full()) {
+                last->ring.prefetch_oldest();
+            }
+            Replicate::prefetch(*last);
+        }
+    }
+}
+
+/// How many of the first packets are of the first one's stream.
+std::size_t run_length(ContentBurst content) noexcept {
+    std::size_t length = 1;
+    while (length < content.size() && content[length].stream == content[0].stream) {
+        ++length;
+    }
+    return length;
+}
+
+/// `run`: packets of one stream.
+void store_run(ContentBurst run, Ticks now, Replicate& replicate) noexcept {
+    Stream& stream = *run[0].stream;
+    stream.totals.packets_in += run.size();
+    for (const Content& arrived : run) {
+        stream.totals.bytes_in += arrived.payload_bytes;
+    }
+    if (stream.only.flow != nullptr && stream.ring.packets() == 0) {
+        replicate.pass(stream, run);
+        return;
+    }
+    for (const Content& arrived : run) {
         stream.ring.push({.packet = arrived.packet,
                           .payload_bytes = arrived.payload_bytes,
                           .payload_sum = arrived.payload_sum,
                           .arrival_ticks = now});
-        stream.counters.packets_in.add(1);
-        stream.counters.bytes_in.add(arrived.payload_bytes);
-        stream.counters.ring_packets.set(stream.ring.packets());
-        stream.counters.ring_bytes.set(stream.ring.bytes());
-        replicate.activate(stream);
     }
-    return static_cast<PacketCount>(content.size());
+    replicate.activate(stream);
+}
+
+}  // namespace
+
+PacketCount store(ContentBurst content, Ticks now, Replicate& replicate) noexcept {
+    const auto packets = static_cast<PacketCount>(content.size());
+    prefetch(content);
+    while (!content.empty()) {
+        const std::size_t length = run_length(content);
+        store_run(content.first(length), now, replicate);
+        content = content.subspan(length);
+    }
+    return packets;
 }
 
 }  // namespace penstock

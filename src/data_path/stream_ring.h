@@ -2,6 +2,8 @@
 
 #include "data_path/burst.h"
 
+#include <rte_prefetch.h>
+
 #include <cstdint>
 #include <span>
 
@@ -41,6 +43,20 @@ class StreamRing {
     void push(const Slot& slot) noexcept;
     /// Evicts up to `packets` of the oldest. Returns: evicted.
     PacketCount release(PacketCount packets) noexcept;
+    /// Evicts all before `sequence`, which is not after next().
+    void release_before(Sequence sequence) noexcept;
+
+    /// Fetches what the next push() and the eviction in it will touch, in two steps, so that the
+    /// misses of several streams overlap: first the slots, then the packet that has to go.
+    void prefetch_slots() const noexcept {
+        rte_prefetch0(&slots_[next_ & mask_]);
+        rte_prefetch0(&slots_[oldest_ & mask_]);
+    }
+    void prefetch_oldest() const noexcept {
+        const rte_mbuf* oldest = slots_[oldest_ & mask_].packet;
+        rte_prefetch0(oldest);
+        rte_prefetch0(&oldest->next);
+    }
 
     [[nodiscard]] const Slot& operator[](Sequence sequence) const noexcept {
         return slots_[sequence & mask_];
@@ -50,6 +66,7 @@ class StreamRing {
     [[nodiscard]] std::uint32_t packets() const noexcept {
         return static_cast<std::uint32_t>(next_ - oldest_);
     }
+    [[nodiscard]] bool is_full() const noexcept { return packets() >= packets_max_; }
     [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
     [[nodiscard]] std::uint32_t packets_max() const noexcept { return packets_max_; }
     /// The first stored packet that is not older than `age` at `now`; next() if there is none.
@@ -59,12 +76,13 @@ class StreamRing {
   private:
     void evict_oldest() noexcept;
 
+    // 48 bytes: with its stream's cursor one cache line.
     Slot* slots_ = nullptr;
-    Sequence mask_ = 0;
     Sequence next_ = 0;
     Sequence oldest_ = 0;
     std::uint64_t bytes_ = 0;
     std::uint64_t bytes_max_ = 0;
+    std::uint32_t mask_ = 0;
     std::uint32_t packets_max_ = 0;
 };
 
@@ -78,7 +96,8 @@ struct Content {
 /// 0..kRxBurstPackets, in order of arrival.
 using ContentBurst = std::span<const Content>;
 
-/// Stores each packet in its stream's ring and gives the stream to replicate.
+/// Stores each packet in its stream's ring and gives the stream to replicate; one that nobody
+/// needs to find again, and only one consumer gets, passes replicate at once.
 /// Owns:    takes all packets.
 /// Thread:  the worker that owns all of these streams.
 /// Returns: packets stored: all of them.

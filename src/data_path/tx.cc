@@ -3,14 +3,47 @@
 #include "data_path/drop.h"
 
 #include <rte_ethdev.h>
+#include <rte_mempool.h>
 #include <rte_ring.h>
 
 #include <algorithm>
 #include <utility>
 
 namespace penstock {
+
 Tx::Tx(const WorkerConfig& config, WorkerCounters& counters) noexcept
     : config_(config), counters_(counters) {}
+
+Tx::~Tx() {
+    for (std::uint8_t port = 0; port < config_.port_count; ++port) {
+        Pending& pending = pending_[port];
+        rte_mempool_put_bulk(config_.ports[port].copies,
+                             reinterpret_cast<void**>(&pending.fresh[pending.fresh_at]),
+                             static_cast<unsigned>(kTxBurstPackets - pending.fresh_at));
+    }
+}
+
+std::uint32_t Tx::ready() const noexcept {
+    std::size_t ready = 0;
+    for (const Pending& pending : pending_) {
+        ready += kTxBurstPackets - pending.fresh_at;
+    }
+    return static_cast<std::uint32_t>(ready);
+}
+
+/// A whole burst at a time; of a pool that is nearly empty, what one copy needs.
+void Tx::refill(std::uint8_t port) noexcept {
+    Pending& pending = pending_[port];
+    rte_mempool* pool = config_.ports[port].copies;
+    auto** fresh = reinterpret_cast<void**>(pending.fresh.data());
+    if (rte_mempool_get_bulk(pool, fresh, kTxBurstPackets) == 0) [[likely]] {
+        pending.fresh_at = 0;
+        // Prefetching nullptr would cost a walk of the page tables every time.
+        std::fill(pending.fresh.begin() + kTxBurstPackets, pending.fresh.end(), pending.fresh[0]);
+    } else if (rte_mempool_get_bulk(pool, fresh + kTxBurstPackets - 1, 1) == 0) {
+        pending.fresh_at = kTxBurstPackets - 1;
+    }
+}
 
 PacketCount Tx::add_from_control() noexcept {
     std::array<rte_mbuf*, kRxBurstPackets> frames;
@@ -22,8 +55,7 @@ PacketCount Tx::add_from_control() noexcept {
             continue;
         }
         const auto port = static_cast<std::uint8_t>(frame->port);
-        room(port).front() = frame;
-        add(port, {.copies = 1, .frame_bytes = frame->pkt_len});
+        add(port, frame, {.copies = 1, .frame_bytes = frame->pkt_len});
     }
     return count;
 }
@@ -49,47 +81,52 @@ void Tx::send(std::uint8_t port) noexcept {
     Pending& pending = pending_[port];
     const std::uint32_t sent = rte_eth_tx_burst(
         to.port_id, to.tx_queue, pending.packets.data(), static_cast<std::uint16_t>(pending.count));
-    std::uint64_t bytes = 0;
-    std::uint32_t left = sent;
-    for (const CopyRun& run : std::span{pending.runs}.first(pending.run_count)) {
-        const std::uint32_t of_run = std::min(left, run.copies);
-        bytes += std::uint64_t{of_run} * run.frame_bytes;
-        left -= of_run;
-        account(run, of_run);
-    }
     PortCounters& counters = counters_.ports[port];
-    counters.tx_packets.add(sent);
-    counters.tx_bytes.add(bytes);
-    if (sent < pending.count) {
+    if (sent < pending.count) [[unlikely]] {
+        count_unsent(pending, sent);
         counters.tx_unsent.add(pending.count - sent);
         drop(Burst{pending.packets}.subspan(sent, pending.count - sent),
              DropReason::tx_queue_full,
              counters_);
     }
+    counters.tx_packets.add(sent);
+    counters.tx_bytes.add(pending.bytes);
+    if (pending.control_frames > 0) [[unlikely]] {
+        counters_.sent_for_control.add(pending.control_frames);
+    }
     sent_ += sent;
     pending.count = 0;
     pending.run_count = 0;
+    pending.bytes = 0;
+    pending.control_frames = 0;
 }
 
-/// `sent`: copies of the run that the NIC accepted, the first ones.
-void Tx::account(const CopyRun& run, std::uint32_t sent) noexcept {
-    if (run.stream == nullptr) {
-        counters_.sent_for_control.add(sent);
-        return;
-    }
-    StreamCounters& counters = run.stream->counters;
-    counters.copies.add(sent);
-    counters.copy_bytes.add(std::uint64_t{sent} * run.payload_bytes);
-    if (sent < run.copies) {
-        count_lost_copies(run, sent);
+/// Takes back what was counted of packets that the NIC has not accepted: all after the first
+/// `sent`.
+void Tx::count_unsent(Pending& pending, std::uint32_t sent) noexcept {
+    std::uint32_t left = sent;
+    for (const CopyRun& run : std::span{pending.runs}.first(pending.run_count)) {
+        const std::uint32_t of_run = std::min(left, run.copies);
+        const std::uint32_t unsent = run.copies - of_run;
+        left -= of_run;
+        pending.bytes -= std::uint64_t{unsent} * run.frame_bytes;
+        if (run.stream == nullptr) {
+            pending.control_frames -= unsent;
+        } else if (unsent > 0) {
+            count_lost_copies(run, of_run);
+        }
     }
 }
 
 void Tx::count_lost_copies(const CopyRun& run, std::uint32_t first) noexcept {
-    run.stream->counters.dropped.add(run.copies - first);
+    const std::uint64_t lost = run.copies - first;
+    StreamTotals& totals = run.stream->totals;
+    totals.copies -= lost;
+    totals.copy_bytes -= lost * run.payload_bytes;
+    totals.dropped += lost;
     for (std::uint32_t i = first; i < run.copies; ++i) {
         // They are in the flow's counts already, or will be when the packet is through.
-        FlowRecord& flow = run.live_flows != nullptr ? *run.live_flows[i] : *run.catching_up;
+        FlowRecord& flow = run.flow != nullptr ? *run.flow : *run.live_flows[i];
         flow.lost_base += 1;
         flow.copies_base -= 1;
         flow.copy_bytes_base -= run.payload_bytes;

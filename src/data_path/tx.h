@@ -6,18 +6,19 @@
 #include "data_path/stream.h"
 #include "data_path/worker.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
 
 namespace penstock {
 
-/// Copies of one packet that lie side by side in a burst: to neighbouring live flows, or to one
-/// flow that catches up.
+/// Copies that lie side by side in a burst and have the same size: of one packet to neighbouring
+/// live flows, or of one or several packets to a single flow. Read only if some are lost.
 struct CopyRun {
-    Stream* stream = nullptr;
+    Stream* stream = nullptr;                 // nullptr: control's own frame
     FlowRecord* const* live_flows = nullptr;  // `copies` of them, in the order of the copies
-    FlowRecord* catching_up = nullptr;        // if live_flows is nullptr
+    FlowRecord* flow = nullptr;               // if live_flows is nullptr: all copies are its own
     std::uint32_t copies = 0;
     std::uint32_t payload_bytes = 0;
     std::uint32_t frame_bytes = 0;
@@ -28,22 +29,47 @@ struct CopyRun {
 class Tx {
   public:
     Tx(const WorkerConfig& config, WorkerCounters& counters) noexcept;
+    /// Gives back the mbufs it has ready.
+    ~Tx();
+    Tx(const Tx&) = delete;
+    Tx& operator=(const Tx&) = delete;
 
-    /// The free places of the burst that is being filled for `port`, at least one; the caller fills
-    /// them from the front and says so by add(). What lies behind them may be read for prefetching.
-    [[nodiscard]] std::span<rte_mbuf*> room(std::uint8_t port) noexcept {
+    /// Mbufs for the next copies on `port`, straight from their pool (reference count 1, next
+    /// nullptr): as many as fit the burst and are ready, never 0 unless the pool is empty. What
+    /// lies behind them (kReadAheadPackets) may be read for prefetching.
+    [[nodiscard]] std::span<rte_mbuf* const> fresh(std::uint8_t port) noexcept {
         Pending& pending = pending_[port];
-        return {&pending.packets[pending.count], kTxBurstPackets - pending.count};
-    }
-    /// The first `run.copies` places of room() are filled; a full burst is sent.
-    /// Owns: takes them.
-    void add(std::uint8_t port, const CopyRun& run) noexcept {
-        Pending& pending = pending_[port];
-        pending.runs[pending.run_count++] = run;
-        pending.count += run.copies;
-        if (pending.count == kTxBurstPackets) {
-            send(port);
+        if (pending.fresh_at == kTxBurstPackets) [[unlikely]] {
+            refill(port);
         }
+        return {&pending.fresh[pending.fresh_at],
+                std::min(kTxBurstPackets - pending.fresh_at, kTxBurstPackets - pending.count)};
+    }
+    /// The first `run.copies` of fresh(), filled by the caller, are packets now; a full burst is
+    /// sent.
+    /// Owns: takes them.
+    void add_fresh(std::uint8_t port, const CopyRun& run) noexcept {
+        Pending& pending = pending_[port];
+        std::copy_n(&pending.fresh[pending.fresh_at], run.copies, &pending.packets[pending.count]);
+        pending.fresh_at += run.copies;
+        pending.runs[pending.run_count++] = run;
+        finish_add(port, run.copies, std::uint64_t{run.copies} * run.frame_bytes);
+    }
+    /// A packet in an mbuf of its own; `run.copies` is 1.
+    /// Owns: takes it.
+    void add(std::uint8_t port, rte_mbuf* packet, const CopyRun& run) noexcept {
+        Pending& pending = pending_[port];
+        pending.packets[pending.count] = packet;
+        CopyRun* last = &pending.runs[pending.run_count];
+        if (pending.run_count > 0 && run.flow != nullptr && last[-1].flow == run.flow &&
+            last[-1].frame_bytes == run.frame_bytes) {
+            last[-1].copies += 1;
+        } else {
+            *last = run;
+            ++pending.run_count;
+            pending.control_frames += run.stream == nullptr ? 1 : 0;
+        }
+        finish_add(port, 1, run.frame_bytes);
     }
     /// Takes control's own frames from their ring (mbuf->port says where to) and adds them.
     /// Returns: frames taken.
@@ -56,7 +82,11 @@ class Tx {
     /// Source:  DPDK 22.11 rte_ethdev.h, rte_eth_tx_burst().
     PacketCount send_all() noexcept;
 
-    /// Counts the copies of a run from the one numbered `first` on as lost, by stream and by flow.
+    /// Mbufs taken from their pools for the next copies.
+    [[nodiscard]] std::uint32_t ready() const noexcept;
+
+    /// Counts the copies of a run from the one numbered `first` on as lost, by stream and by flow;
+    /// they have been counted as made.
     static void count_lost_copies(const CopyRun& run, std::uint32_t first) noexcept;
 
     /// Has idle queues give back packets they have sent: some drivers free a packet only when its
@@ -65,18 +95,28 @@ class Tx {
     void reclaim() noexcept;
 
   private:
-    /// Places behind the burst that prefetching may read.
-    static constexpr std::size_t kReadAheadPackets = 8;
-
     struct Pending {
-        std::uint32_t count = 0;
-        std::uint32_t run_count = 0;
-        std::array<rte_mbuf*, kTxBurstPackets + kReadAheadPackets> packets{};
+        std::size_t count = 0;
+        std::size_t run_count = 0;
+        std::uint64_t bytes = 0;                 // of frames
+        std::uint32_t control_frames = 0;        // control's own, of all
+        std::size_t fresh_at = kTxBurstPackets;  // the first of those ready in `fresh`
+        std::array<rte_mbuf*, kTxBurstPackets> packets{};
+        std::array<rte_mbuf*, kTxBurstPackets + kReadAheadPackets> fresh{};
         std::array<CopyRun, kTxBurstPackets> runs{};
     };
 
+    void finish_add(std::uint8_t port, std::uint32_t packets, std::uint64_t bytes) noexcept {
+        Pending& pending = pending_[port];
+        pending.count += packets;
+        pending.bytes += bytes;
+        if (pending.count == kTxBurstPackets) {
+            send(port);
+        }
+    }
+    void refill(std::uint8_t port) noexcept;
     void send(std::uint8_t port) noexcept;
-    void account(const CopyRun& run, std::uint32_t sent) noexcept;
+    static void count_unsent(Pending& pending, std::uint32_t sent) noexcept;
 
     const WorkerConfig& config_;
     WorkerCounters& counters_;

@@ -116,6 +116,8 @@ bool Worker::run_once() noexcept {
     return busy;
 }
 
+std::uint32_t Worker::ready_mbufs() const noexcept { return state_->tx.ready(); }
+
 /// Time since the last turn began was the last turn's, sleep after it included.
 void Worker::State::begin_turn() noexcept {
     const std::uint64_t tsc = rte_rdtsc();
@@ -193,6 +195,7 @@ void Worker::State::apply(const CloseStream& close) noexcept {
 
 void Worker::State::apply(const SetPublisher& set) noexcept {
     set.stream->publisher = set.address;
+    set.stream->publisher_v4 = publisher_key(set.address);
     set.stream->publisher_flow = set.flow;
 }
 

@@ -51,6 +51,9 @@ class Worker {
     /// Thread:  the worker's own, always the same one.
     bool run_once() noexcept;
 
+    /// Mbufs of the copy pools that it holds ready for the next copies. While it does not run.
+    [[nodiscard]] std::uint32_t ready_mbufs() const noexcept;
+
   private:
     struct State;
     std::unique_ptr<State> state_;

@@ -330,7 +330,13 @@ Result<void> check_tap_name(const std::string& name, std::size_t ports) {
 }
 
 Result<void> check_relations(const DataServerConfig& config) {
-    if (!std::has_single_bit(config.ring_packets)) {
+    constexpr std::uint32_t kRingPacketsMin = 16;
+    if (config.ring_packets != 0 && config.ring_packets < kRingPacketsMin) {
+        return invalid("--ring-packets {} is too few: use {} or more, or 0 to keep no history",
+                       config.ring_packets,
+                       kRingPacketsMin);
+    }
+    if (config.ring_packets != 0 && !std::has_single_bit(config.ring_packets)) {
         return invalid("--ring-packets {} is not a power of two; the next one is {}",
                        config.ring_packets,
                        std::bit_ceil(config.ring_packets));
@@ -367,9 +373,9 @@ void declare(Options& options, DataServerConfig& config, Written& written) {
     options.bytes("memory", config.memory_bytes, 64ULL << 20U, 1ULL << 40U, "memory for packets");
     options.number("ring-packets",
                    written.ring_packets,
-                   16,
+                   0,
                    1U << 20U,
-                   "newest packets kept of each stream, a power of two");
+                   "newest packets kept of each stream, a power of two; 0 keeps no history");
     options.bytes("ring-bytes",
                   config.ring_bytes,
                   64ULL << 10U,

@@ -42,7 +42,7 @@ struct DataServerConfig {
     PollMode poll = PollMode::adaptive;                      // --poll
     bool no_huge = false;                                    // --no-huge
     std::uint64_t memory_bytes = std::uint64_t{256} << 20U;  // --memory
-    std::uint32_t ring_packets = 4096;                       // --ring-packets, a stream's newest
+    std::uint32_t ring_packets = 4096;                       // --ring-packets of a stream; 0: none
     std::uint64_t ring_bytes = std::uint64_t{64} << 20U;     // --ring-bytes, payload of a stream
     std::uint32_t streams_max = 1024;                        // --streams-max
     std::uint32_t consumers_max = 131072;                    // --consumers-max, of all streams

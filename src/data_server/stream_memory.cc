@@ -47,15 +47,16 @@ StreamMemory::~StreamMemory() {
 }
 
 Result<Stream*> StreamMemory::make_stream(const StreamSpec& spec) {
-    if (spec.ring_packets > ring_packets_left_) {
+    const std::uint32_t packets = spec.ring_packets == 0 ? kUnkeptPackets : spec.ring_packets;
+    if (packets > ring_packets_left_) {
         return Error{
             ErrorCode::exhausted,
             fmt::format("a ring of {} packets is too much: {} packets of history are left; "
                         "lower --ring-packets or give more --memory",
-                        spec.ring_packets,
+                        packets,
                         ring_packets_left_)};
     }
-    const std::uint32_t slots = std::bit_ceil(spec.ring_packets);
+    const std::uint32_t slots = std::bit_ceil(packets);
     auto* ring = allocate<Slot>(slots, socket_);
     auto* memory = allocate<Stream>(1, socket_);
     if (ring == nullptr || memory == nullptr) {
@@ -68,11 +69,12 @@ Result<Stream*> StreamMemory::make_stream(const StreamSpec& spec) {
     stream->udp_port = spec.udp_port;
     stream->owner = spec.owner;
     stream->port_count = spec.port_count;
-    stream->ring = StreamRing{{ring, slots}, spec.ring_packets, spec.ring_bytes};
-    ring_packets_left_ -= spec.ring_packets;
+    stream->keeps_history = spec.ring_packets > 0;
+    stream->ring = StreamRing{{ring, slots}, packets, spec.ring_bytes};
+    ring_packets_left_ -= packets;
     StreamRoom& room = streams_[stream];
     room.slots = ring;
-    room.ring_packets = spec.ring_packets;
+    room.ring_packets = packets;
     return stream;
 }
 

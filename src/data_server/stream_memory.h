@@ -20,9 +20,12 @@ struct StreamSpec {
     std::uint16_t udp_port = 0;
     std::uint8_t owner = 0;       // worker index
     std::uint8_t port_count = 1;  // NIC ports of the data server
-    std::uint32_t ring_packets = 4096;
+    std::uint32_t ring_packets = 4096;  // 0: no history, room for kUnkeptPackets on their way
     std::uint64_t ring_bytes = 64U << 20U;
 };
+
+/// Places in the ring of a stream that keeps no history: packets whose fan-out is under way.
+inline constexpr std::uint32_t kUnkeptPackets = 512;
 
 /// All memory of streams and flows that workers use: made here, handed over by pointer in a
 /// command, and freed only when the worker has said (WorkerCounters::applied_commands) that it has

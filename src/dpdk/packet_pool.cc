@@ -87,7 +87,9 @@ Result<PoolPlan> plan_pools(const PoolDemand& demand) {
     plan.copy_data_room = data_room_for(kCopyHeaderBytes + inline_bytes_max);
     const std::uint32_t burst = kTxBurstPackets + kRxBurstPackets;
     // One descriptor may be one whole copy (inline), so all of them count.
-    plan.copy_mbufs = demand.ports * (demand.tx_descriptors + burst) + kCachedMbufsMax;
+    // And a burst of them is ready before it is needed.
+    plan.copy_mbufs =
+        demand.ports * (demand.tx_descriptors + burst + kTxBurstPackets) + kCachedMbufsMax;
 
     const std::uint64_t payload_bytes = kElementOverheadBytes + plan.payload_data_room;
     const std::uint64_t copy_bytes = kElementOverheadBytes + plan.copy_data_room;

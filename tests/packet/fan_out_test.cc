@@ -335,13 +335,20 @@ TEST(FanOutOverPorts, ConsumerAddedOnAPortThatIsThroughStartsWithTheNextPacket) 
     ASSERT_EQ(world.waiting(0), 1U);
     ASSERT_EQ(world.waiting(1), kQuantumCopies - 1);
     FlowRecord* late = world.add_flow(stream, 2, 0);
+    FlowRecord* with_history = world.add_flow(stream, 3, 0, {.packets = 1});
     world.settle();
     world.receive(numbered(2));
     world.settle();
     const auto got = numbers_by_consumer(world.sent(0));
     EXPECT_EQ(got.at(1), numbers(1, 2));
     EXPECT_EQ(got.at(2), numbers(2, 2));
+    EXPECT_EQ(got.at(3), numbers(1, 2));  // the packet in fan-out is its history
     EXPECT_EQ(world.sent(1).size(), 800U);
+    world.publish_counters();
+    EXPECT_EQ(first->counters.copies.read(), 2U);
+    EXPECT_EQ(late->counters.copies.read(), 1U);
+    EXPECT_EQ(with_history->counters.copies.read(), 2U);
+    EXPECT_EQ(with_history->counters.copy_bytes.read(), 2U * kNumberedPayloadBytes);
     world.remove_flow(stream, first);
     world.remove_flow(stream, late);
     world.settle();
@@ -362,8 +369,8 @@ TEST(Overrun, RingSmallerThanABurstLosesWhatItEvictsAndCountsIt) {
     EXPECT_EQ(got.at(1), numbers(25, 32));
     EXPECT_EQ(got.at(2), numbers(25, 32));
     EXPECT_EQ(world.dropped(DropReason::fanout_overrun), 2U * 24U);
-    EXPECT_EQ(stream->counters.dropped.read(), 2U * 24U);
     world.publish_counters();
+    EXPECT_EQ(stream->counters.dropped.read(), 2U * 24U);
     EXPECT_EQ(flow->counters.copies.read(), 8U);
     EXPECT_EQ(flow->counters.lost.read(), 24U);
 }
@@ -396,6 +403,7 @@ TEST(Overrun, EvictionByBytesKeepsOnePacketWhateverItsSize) {
     world.set_publisher(stream);
     world.receive(WorkerWorld::content(1316, 1).bytes());
     world.settle();
+    world.publish_counters();
     EXPECT_EQ(stream->counters.ring_packets.read(), 1U);
     EXPECT_EQ(stream->counters.ring_bytes.read(), 1316U);
 }
@@ -419,10 +427,10 @@ TEST(FullWire, UnsentCopiesAreCountedByPortStreamAndFlowAndFreed) {
     EXPECT_EQ(world.counters().ports[0].tx_unsent.read(), 17U);
     EXPECT_EQ(world.counters().ports[0].tx_packets.read(), 63U);
     EXPECT_EQ(world.counters().ports[0].tx_bytes.read(), 63U * (42 + 200));
+    world.publish_counters();
     EXPECT_EQ(stream->counters.copies.read(), 63U);
     EXPECT_EQ(stream->counters.copy_bytes.read(), 63U * 200);
     EXPECT_EQ(stream->counters.dropped.read(), 17U);
-    world.publish_counters();
     const auto got = numbers_by_consumer(world.sent());
     std::uint64_t lost = 0;
     for (unsigned consumer = 0; consumer < 40; ++consumer) {

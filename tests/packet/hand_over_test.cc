@@ -65,6 +65,7 @@ TEST(HandOver, OwnerDecidesWhatTheFrameIs) {
     world.settle();
     EXPECT_EQ(world.dropped(DropReason::not_publisher, 1), 1U);
     EXPECT_EQ(world.dropped_in_all(0), 0U);
+    world.publish_counters();
     EXPECT_EQ(stream->counters.dropped.read(), 1U);
 }
 

@@ -330,8 +330,8 @@ void WorkerWorld::settle() {
 }
 
 void WorkerWorld::publish_counters() {
-    // 64 flows at most every 100 us, however late this thread is: the tests have some hundreds.
-    constexpr unsigned kRounds = 40;
+    // 16 flows at most every 100 us, however late this thread is: the tests have some hundreds.
+    constexpr unsigned kRounds = 100;
     for (unsigned round = 0; round < kRounds; ++round) {
         const std::uint64_t due = rte_rdtsc() + rte_get_tsc_hz() / 9'000;
         while (rte_rdtsc() < due) {
@@ -406,7 +406,7 @@ void WorkerWorld::expect_balanced() const {
 std::uint32_t WorkerWorld::mbufs_in_use() const {
     std::uint32_t in_use = payloads_.in_use();
     for (const OneWorker& one : workers_) {
-        in_use += one.copies->in_use();
+        in_use += one.copies->in_use() - one.worker->ready_mbufs();
     }
     return in_use;
 }

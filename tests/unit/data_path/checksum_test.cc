@@ -22,11 +22,11 @@ TEST(Checksum, SumAgreesWithTheTextbookForEveryLength) {
 }
 
 TEST(Checksum, FoldAddsTheCarriesUntilThereAreNone) {
-    EXPECT_EQ(fold_sum(0), 0);
-    EXPECT_EQ(fold_sum(0x1ffff), 1);
-    EXPECT_EQ(fold_sum(0xffff0000), 0xffff);
-    EXPECT_EQ(fold_sum(0xffffffff), 0xffff);
-    EXPECT_EQ(fold_sum(0x0001fffe), 0xffff);
+    EXPECT_EQ(fold_sum(0U), 0);
+    EXPECT_EQ(fold_sum(0x1ffffU), 1);
+    EXPECT_EQ(fold_sum(0xffff0000U), 0xffff);
+    EXPECT_EQ(fold_sum(0xffffffffU), 0xffff);
+    EXPECT_EQ(fold_sum(0x0001fffeU), 0xffff);
 }
 
 TEST(Checksum, SubtractingUndoesAdding) {

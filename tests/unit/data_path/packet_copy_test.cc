@@ -49,7 +49,7 @@ TEST_P(PacketCopy, CopiesSayWhatTheyMustAndTouchNothingElse) {
                                     .source = {IpAddress::v4(0x0a000001), 20000},
                                     .destination = {IpAddress::v4(0x0a090000 + i), 5000}}));
         }
-        std::vector<rte_mbuf*> copies(kCopies + kCopiesReadAhead, slot.packet);
+        std::vector<rte_mbuf*> copies(kCopies + kReadAheadPackets, slot.packet);
         ASSERT_EQ(
             rte_mempool_get_bulk(pool_.get(), reinterpret_cast<void**>(copies.data()), kCopies), 0);
         make_copies(std::span{copies}.first(kCopies), headers.data(), slot, GetParam());

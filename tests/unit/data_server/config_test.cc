@@ -203,6 +203,7 @@ TEST(Config, SaysWhatIsWrong) {
         {with({"--worker-cpus", "1,"}), "not a list"},
         {with({"--worker-cpus", "0-4294967295"}), "not a list"},
         {with({"--ring-packets", "1000"}), "1024"},
+        {with({"--ring-packets", "8"}), "or 0 to keep no history"},
         {with({"--lease", "9s"}), "twice --keepalive"},
         {with({"--keepalive", "9s"}), "--keepalive"},
         {with({"--copy-threshold", "some"}), "--copy-threshold"},

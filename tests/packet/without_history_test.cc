@@ -1,0 +1,212 @@
+#include "support/numbered_content.h"
+#include "support/packet_builder.h"
+#include "support/worker_world.h"
+
+#include <gtest/gtest.h>
+#include <rte_mbuf.h>
+
+#include <vector>
+
+namespace penstock {
+namespace {
+
+/// A stream that keeps no history.
+Stream* open_without_history(WorkerWorld& world) {
+    Stream* stream = world.open_stream(WorkerWorld::kFirstStreamPort, 0);
+    world.set_publisher(stream);
+    return stream;
+}
+
+void receive_numbers(WorkerWorld& world, unsigned first, unsigned last) {
+    for (unsigned number = first; number <= last; ++number) {
+        world.receive(numbered(number));
+    }
+}
+
+TEST(WithoutHistory, OnlyConsumerGetsThePacketInTheMbufItCameIn) {
+    WorkerWorld world;
+    Stream* stream = open_without_history(world);
+    world.add_flow(stream, 1);
+    world.settle();
+    receive_numbers(world, 1, 40);
+    world.turn();
+    EXPECT_EQ(world.waiting(), 32U);  // one burst, sent in the turn that received it
+    EXPECT_EQ(rte_mempool_in_use_count(world.copies()), 0U);
+    world.settle();
+    EXPECT_EQ(world.segments(), std::vector<unsigned>(40, 1));
+    EXPECT_EQ(numbers_by_consumer(world.sent()).at(1), numbers(1, 40));
+}
+
+TEST(WithoutHistory, CopyIsTheSameAsOneFromARing) {
+    WorkerWorld world;
+    Stream* without = open_without_history(world);
+    Stream* with = world.open_stream(20001);
+    world.set_publisher(with);
+    world.add_flow(without, 1);
+    world.add_flow(with, 1);
+    world.settle();
+    for (std::size_t bytes = 0; bytes <= 1472; bytes += bytes < 70 ? 1 : 61) {
+        for (const bool is_summed : {true, false}) {
+            std::vector<ParsedPacket> copies;
+            for (const std::uint16_t udp_port : {std::uint16_t{20000}, std::uint16_t{20001}}) {
+                PacketBuilder original = WorkerWorld::content(bytes, 7, udp_port);
+                world.receive(is_summed ? original.bytes() : original.udp_checksum(0).bytes());
+                world.settle();
+                const std::vector<Bytes> sent = world.sent();
+                ASSERT_EQ(sent.size(), 1U) << bytes;
+                copies.push_back(parse_packet(sent[0]));
+            }
+            for (const ParsedPacket& copy : copies) {
+                EXPECT_TRUE(copy.ip_checksum_right && copy.udp_checksum_right) << bytes;
+                EXPECT_TRUE(copy.lengths_right) << bytes;
+                EXPECT_EQ(copy.ttl, 64);
+                EXPECT_EQ(copy.fragment, 0x4000);
+                EXPECT_EQ(copy.identification, 0);
+                EXPECT_EQ(copy.from_mac, WorkerWorld::mac(0));
+                EXPECT_EQ(copy.to_mac, WorkerWorld::consumer_mac(1));
+                EXPECT_EQ(copy.destination, WorkerWorld::consumer(1));
+            }
+            EXPECT_EQ(copies[0].payload, copies[1].payload);
+        }
+    }
+}
+
+TEST(WithoutHistory, PacketWithAPriorityTagLosesIt) {
+    WorkerWorld world;
+    Stream* stream = open_without_history(world);
+    world.add_flow(stream, 1);
+    world.settle();
+    PacketBuilder original = WorkerWorld::content(300, 7);
+    const Bytes payload = original.payload_bytes();
+    world.receive(original.vlan(0x6000).bytes());
+    world.settle();
+    const std::vector<Bytes> sent = world.sent();
+    ASSERT_EQ(sent.size(), 1U);
+    const ParsedPacket copy = parse_packet(sent[0]);
+    EXPECT_EQ(copy.payload, payload);
+    EXPECT_TRUE(copy.ip_checksum_right && copy.udp_checksum_right && copy.lengths_right);
+}
+
+TEST(WithoutHistory, NothingIsKeptOnceEveryConsumerHasHadIt) {
+    WorkerWorld world;
+    Stream* stream = open_without_history(world);
+    receive_numbers(world, 1, 3);
+    world.settle();  // nobody is there to have it
+    EXPECT_EQ(world.mbufs_in_use(), 0U);
+    for (unsigned consumer = 1; consumer <= 3; ++consumer) {
+        world.add_flow(stream, consumer);
+    }
+    world.settle();
+    receive_numbers(world, 4, 9);
+    world.settle();
+    EXPECT_EQ(numbers_by_consumer(world.sent()).at(2), numbers(4, 9));
+    EXPECT_EQ(world.mbufs_in_use(), 0U);
+}
+
+TEST(WithoutHistory, WhoAsksForHistoryGetsWhatComesFromNowOn) {
+    WorkerWorld world;
+    Stream* stream = open_without_history(world);
+    world.add_flow(stream, 1);
+    world.settle();
+    receive_numbers(world, 1, 5);
+    world.settle();
+    world.add_flow(stream, 2, 0, {.packets = 5});
+    world.settle();
+    receive_numbers(world, 6, 7);
+    world.settle();
+    const auto got = numbers_by_consumer(world.sent());
+    EXPECT_EQ(got.at(1), numbers(1, 7));
+    EXPECT_EQ(got.at(2), numbers(6, 7));
+}
+
+TEST(WithoutHistory, ConsumersComeAndGoWithoutAGapOrARepeat) {
+    WorkerWorld world;
+    Stream* stream = open_without_history(world);
+    FlowRecord* first = world.add_flow(stream, 1);
+    world.settle();
+    receive_numbers(world, 1, 4);
+    world.turn();
+    FlowRecord* second = world.add_flow(stream, 2);
+    receive_numbers(world, 5, 8);
+    world.turn();
+    world.remove_flow(stream, first);
+    receive_numbers(world, 9, 12);
+    world.settle();
+    world.update_flow(stream, second, 3);
+    receive_numbers(world, 13, 16);
+    world.settle();
+    const auto got = numbers_by_consumer(world.sent());
+    EXPECT_EQ(got.at(1), numbers(1, 8));
+    EXPECT_EQ(got.at(2), numbers(5, 12));
+    EXPECT_EQ(got.at(3), numbers(13, 16));
+    world.publish_counters();
+    EXPECT_EQ(second->counters.copies.read(), 12U);
+    EXPECT_EQ(second->counters.copy_bytes.read(), 12U * kNumberedPayloadBytes);
+}
+
+TEST(WithoutHistory, WhoIsLeftOverFromAFanOutInProgressGetsItsPacketsInOrder) {
+    WorkerWorld world;
+    Stream* stream = open_without_history(world);
+    std::vector<FlowRecord*> flows;
+    for (unsigned consumer = 0; consumer < 20; ++consumer) {
+        flows.push_back(world.add_flow(stream, consumer));
+    }
+    world.settle();
+    receive_numbers(world, 1, 32);
+    world.turn();  // a quantum of 256 copies: most packets wait in the ring
+    for (unsigned consumer = 0; consumer < 19; ++consumer) {
+        world.remove_flow(stream, flows[consumer]);
+    }
+    receive_numbers(world, 33, 40);
+    world.settle();
+    receive_numbers(world, 41, 41);
+    world.settle();
+    EXPECT_EQ(numbers_by_consumer(world.sent()).at(19), numbers(1, 41));
+    EXPECT_EQ(world.mbufs_in_use(), 0U);
+}
+
+TEST(WithoutHistory, NothingIsSentOnceTheOnlyConsumerHasLeft) {
+    WorkerWorld world;
+    Stream* stream = open_without_history(world);
+    FlowRecord* flow = world.add_flow(stream, 1);
+    world.settle();
+    receive_numbers(world, 1, 2);
+    world.settle();
+    world.remove_flow(stream, flow);
+    world.settle();
+    receive_numbers(world, 3, 4);
+    world.settle();
+    EXPECT_EQ(numbers_by_consumer(world.sent()).at(1), numbers(1, 2));
+    EXPECT_EQ(world.mbufs_in_use(), 0U);
+}
+
+TEST(WithoutHistory, UnsentPacketsAreCountedByPortStreamAndFlowAndFreed) {
+    WorldOptions options;
+    options.wire_packets = 16;  // holds 15
+    WorkerWorld world{options};
+    Stream* stream = open_without_history(world);
+    FlowRecord* flow = world.add_flow(stream, 1);
+    world.settle();
+    for (unsigned number = 1; number <= 10; ++number) {
+        world.receive(numbered(number));
+        world.receive(WorkerWorld::content(100, number).bytes());  // runs of one
+        if (number % 5 == 0) {
+            world.turn();
+        }
+    }
+    world.publish_counters();
+    EXPECT_EQ(world.dropped(DropReason::tx_queue_full), 5U);
+    EXPECT_EQ(world.counters().ports[0].tx_packets.read(), 15U);
+    EXPECT_EQ(world.counters().ports[0].tx_bytes.read(), 15U * 42 + 8U * 200 + 7U * 100);
+    EXPECT_EQ(stream->counters.copies.read(), 15U);
+    EXPECT_EQ(stream->counters.copy_bytes.read(), 8U * 200 + 7U * 100);
+    EXPECT_EQ(stream->counters.dropped.read(), 5U);
+    EXPECT_EQ(flow->counters.copies.read(), 15U);
+    EXPECT_EQ(flow->counters.copy_bytes.read(), 8U * 200 + 7U * 100);
+    EXPECT_EQ(flow->counters.lost.read(), 5U);
+    world.sent();
+    EXPECT_EQ(world.mbufs_in_use(), 0U);
+}
+
+}  // namespace
+}  // namespace penstock
