@@ -137,7 +137,6 @@ Classify::Classify(const WorkerConfig& config, WorkerCounters& counters)
         rte_prefetch0(stream);
         rte_prefetch0(&stream->ring);
         rte_prefetch0(&stream->totals);
-        rte_prefetch0(&stream->groups);
     }
 }
 

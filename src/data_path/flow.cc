@@ -13,42 +13,51 @@ namespace {
 constexpr std::uint8_t kHopLimit = 64;
 constexpr std::uint8_t kVersion4Words5 = 0x45;
 
-}  // namespace
+struct Frame {
+    rte_ether_hdr ethernet{};
+    rte_ipv4_hdr ip{};
+    rte_udp_hdr udp{};
+};
+static_assert(sizeof(Frame) == kIpv4FrameHeaderBytes);
 
-FlowTemplate make_flow_template(const FlowAddresses& addresses) noexcept {
-    PENSTOCK_CHECK(addresses.source.ip.is_v4() && addresses.destination.ip.is_v4());
-    struct {
-        rte_ether_hdr ethernet{};
-        rte_ipv4_hdr ip{};
-        rte_udp_hdr udp{};
-    } frame;
-    static_assert(sizeof(frame) == kIpv4FrameHeaderBytes);
-
-    std::memcpy(&frame.ethernet.dst_addr, addresses.next_hop_mac.bytes.data(), RTE_ETHER_ADDR_LEN);
-    std::memcpy(&frame.ethernet.src_addr, addresses.source_mac.bytes.data(), RTE_ETHER_ADDR_LEN);
+Frame common_frame(const MacAddress& source_mac, const Endpoint& source) noexcept {
+    PENSTOCK_CHECK(source.ip.is_v4());
+    Frame frame;
+    std::memcpy(&frame.ethernet.src_addr, source_mac.bytes.data(), RTE_ETHER_ADDR_LEN);
     frame.ethernet.ether_type = to_network(std::uint16_t{RTE_ETHER_TYPE_IPV4});
     frame.ip.version_ihl = kVersion4Words5;
     frame.ip.fragment_offset = to_network(std::uint16_t{RTE_IPV4_HDR_DF_FLAG});
     frame.ip.time_to_live = kHopLimit;
     frame.ip.next_proto_id = IPPROTO_UDP;
-    frame.ip.src_addr = to_network(addresses.source.ip.v4());
-    frame.ip.dst_addr = to_network(addresses.destination.ip.v4());
-    frame.udp.src_port = to_network(addresses.source.port);
-    frame.udp.dst_port = to_network(addresses.destination.port);
+    frame.ip.src_addr = to_network(source.ip.v4());
+    frame.udp.src_port = to_network(source.port);
+    return frame;
+}
 
+}  // namespace
+
+CommonHeaders make_common_headers(const MacAddress& source_mac, const Endpoint& source) noexcept {
+    const Frame frame = common_frame(source_mac, source);
+    CommonHeaders common{};
+    std::memcpy(common.headers.data(), &frame, sizeof(frame));
+    common.header_bytes = sizeof(frame);
+    return common;
+}
+
+FlowHeaders make_flow_headers(const FlowAddresses& addresses) noexcept {
+    PENSTOCK_CHECK(addresses.destination.ip.is_v4());
+    Frame frame = common_frame(addresses.source_mac, addresses.source);
+    frame.ip.dst_addr = to_network(addresses.destination.ip.v4());
+    frame.udp.dst_port = to_network(addresses.destination.port);
     // Lengths and checksums are still 0, so these are the sums of everything else (RFC 768: the
     // pseudo header is both addresses, the protocol and the UDP length, which is added later).
-    const std::uint16_t ip_sum = sum_bytes(&frame.ip, sizeof(frame.ip));
-    const std::uint16_t udp_sum =
-        fold_sum(std::uint32_t{sum_bytes(&frame.ip.src_addr, 2 * sizeof(frame.ip.src_addr))} +
-                 to_network(std::uint16_t{IPPROTO_UDP}) + sum_bytes(&frame.udp, sizeof(frame.udp)));
-    frame.ip.hdr_checksum = ip_sum;
-    frame.udp.dgram_cksum = udp_sum;
-
-    FlowTemplate headers{};
-    std::memcpy(headers.headers.data(), &frame, sizeof(frame));
-    headers.header_bytes = sizeof(frame);
-    return headers;
+    return {.next_hop_mac = addresses.next_hop_mac.bytes,
+            .udp_port = frame.udp.dst_port,
+            .address = frame.ip.dst_addr,
+            .ip_sum = sum_bytes(&frame.ip, sizeof(frame.ip)),
+            .udp_sum = fold_sum(
+                std::uint32_t{sum_bytes(&frame.ip.src_addr, 2 * sizeof(frame.ip.src_addr))} +
+                to_network(std::uint16_t{IPPROTO_UDP}) + sum_bytes(&frame.udp, sizeof(frame.udp)))};
 }
 
 }  // namespace penstock

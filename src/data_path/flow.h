@@ -2,22 +2,31 @@
 
 #include "base/cache_line.h"
 #include "base/net_address.h"
-#include "dpdk/port_limits.h"
 
 #include <array>
 #include <cstdint>
 
 namespace penstock {
 
-/// Everything in a copy that is the consumer's own: Ethernet, IP and UDP header, ready but for the
-/// two lengths and the two checksums, whose fields hold the sum (RFC 1071, not complemented) of
-/// what is already known of the flow. Ethernet + IPv6 + UDP fit: 62 bytes. Hot: one cache line per
-/// copy.
-struct alignas(kCacheLineBytes) FlowTemplate {
-    std::array<std::uint8_t, 62> headers;
-    std::uint16_t header_bytes;  // 42 with IPv4, 62 with IPv6
+/// What of a copy's headers is its consumer's own, as it lies in a frame. Hot: read once per copy,
+/// so a cache line holds four. The sums (RFC 1071, not complemented) are of everything in the
+/// copy's IPv4 header, and in its UDP and pseudo header, but lengths and payload.
+struct alignas(16) FlowHeaders {
+    std::array<std::uint8_t, 6> next_hop_mac;
+    std::uint16_t udp_port;
+    std::uint32_t address;
+    std::uint16_t ip_sum;
+    std::uint16_t udp_sum;
 };
-static_assert(sizeof(FlowTemplate) == kCacheLineBytes && sizeof(FlowTemplate) == kCopyHeaderBytes);
+static_assert(sizeof(FlowHeaders) == 16);
+
+/// What all copies of one stream on one port have in common: Ethernet, IP and UDP header with zeros
+/// for what is in FlowHeaders, the lengths and the checksums. Ethernet + IPv6 + UDP fit: 62 bytes.
+struct alignas(kCacheLineBytes) CommonHeaders {
+    std::array<std::uint8_t, 62> headers{};
+    std::uint16_t header_bytes = 0;  // 42 with IPv4, 62 with IPv6
+};
+static_assert(sizeof(CommonHeaders) == kCacheLineBytes);
 
 /// Where a copy goes and what it says it comes from.
 struct FlowAddresses {
@@ -28,7 +37,8 @@ struct FlowAddresses {
 };
 
 /// Control side. DF set, identification 0 (RFC 6864: atomic datagrams), hop limit 64.
-/// IPv4 today; both addresses must be of one family.
-FlowTemplate make_flow_template(const FlowAddresses& addresses) noexcept;
+/// IPv4 today; all addresses must be of that family.
+CommonHeaders make_common_headers(const MacAddress& source_mac, const Endpoint& source) noexcept;
+FlowHeaders make_flow_headers(const FlowAddresses& addresses) noexcept;
 
 }  // namespace penstock

@@ -21,11 +21,11 @@ void FlowGroup::grow(FlowChunk* chunk,
     first_chunk_ = directory_[0];
 }
 
-void FlowGroup::add_catching_up(FlowRecord& record, const FlowTemplate& headers) noexcept {
+void FlowGroup::add_catching_up(FlowRecord& record, const FlowHeaders& headers) noexcept {
     const std::uint32_t position = live_ + catching_up_;
     PENSTOCK_CHECK(position < chunks_ * kFlowsPerChunk);
     FlowChunk& chunk = chunk_of(position);
-    chunk.templates[position % kFlowsPerChunk] = headers;
+    chunk.headers[position % kFlowsPerChunk] = headers;
     chunk.records[position % kFlowsPerChunk] = &record;
     record.position = position;
     ++catching_up_;
@@ -58,8 +58,8 @@ void FlowGroup::remove(FlowRecord& record, std::uint32_t& served) noexcept {
     move(last, live_);
 }
 
-void FlowGroup::update(const FlowRecord& record, const FlowTemplate& headers) noexcept {
-    chunk_of(record.position).templates[record.position % kFlowsPerChunk] = headers;
+void FlowGroup::update(const FlowRecord& record, const FlowHeaders& headers) noexcept {
+    chunk_of(record.position).headers[record.position % kFlowsPerChunk] = headers;
 }
 
 void FlowGroup::move(std::uint32_t from, std::uint32_t to) noexcept {
@@ -68,7 +68,7 @@ void FlowGroup::move(std::uint32_t from, std::uint32_t to) noexcept {
     }
     FlowRecord& record = record_at(from);
     FlowChunk& chunk = chunk_of(to);
-    chunk.templates[to % kFlowsPerChunk] = headers_of(from);
+    chunk.headers[to % kFlowsPerChunk] = headers_of(from);
     chunk.records[to % kFlowsPerChunk] = &record;
     record.position = to;
 }
@@ -79,7 +79,7 @@ void FlowGroup::swap(std::uint32_t a, std::uint32_t b) noexcept {
     }
     const std::uint32_t in_a = a % kFlowsPerChunk;
     const std::uint32_t in_b = b % kFlowsPerChunk;
-    std::swap(chunk_of(a).templates[in_a], chunk_of(b).templates[in_b]);
+    std::swap(chunk_of(a).headers[in_a], chunk_of(b).headers[in_b]);
     std::swap(chunk_of(a).records[in_a], chunk_of(b).records[in_b]);
     record_at(a).position = a;
     record_at(b).position = b;

@@ -38,27 +38,31 @@ inline constexpr std::uint32_t kFlowsPerChunk = 64;
 
 /// Flows side by side: what each copy needs, and whose it is. Allocated by control.
 struct FlowChunk {
-    std::array<FlowTemplate, kFlowsPerChunk> templates;
+    std::array<FlowHeaders, kFlowsPerChunk> headers;
     std::array<FlowRecord*, kFlowsPerChunk> records;
 };
 
 /// The flows of one stream on one port, without holes: positions 0..live-1 get every packet, those
 /// behind them, live..live+catching_up-1, are still in their history.
 /// Thread: the stream's owner worker, unless said otherwise.
-class FlowGroup {
+class alignas(kCacheLineBytes) FlowGroup {
   public:
+    /// What is the same in the copies to all of them. Thread: control, before OpenStream.
+    void set_common(const CommonHeaders& common) noexcept { common_ = common; }
+    [[nodiscard]] const CommonHeaders& common() const noexcept { return common_; }
+
     /// Room for kFlowsPerChunk more. `directory` (of `directory_chunks` places) replaces the
     /// present one if that is full, else it is nullptr.
     void grow(FlowChunk* chunk, FlowChunk** directory, std::uint32_t directory_chunks) noexcept;
 
     /// Appends a flow that catches up. There must be room.
-    void add_catching_up(FlowRecord& record, const FlowTemplate& headers) noexcept;
+    void add_catching_up(FlowRecord& record, const FlowHeaders& headers) noexcept;
     /// Makes a flow that catches up the last of the live ones.
     void promote(FlowRecord& record) noexcept;
     /// Takes a flow out. `served` of the live flows, the first ones, have had the packet in
     /// fan-out: after the call it says how many of those that remain have.
     void remove(FlowRecord& record, std::uint32_t& served) noexcept;
-    void update(const FlowRecord& record, const FlowTemplate& headers) noexcept;
+    void update(const FlowRecord& record, const FlowHeaders& headers) noexcept;
 
     [[nodiscard]] std::uint32_t live() const noexcept { return live_; }
     [[nodiscard]] std::uint32_t catching_up() const noexcept { return catching_up_; }
@@ -69,18 +73,23 @@ class FlowGroup {
     [[nodiscard]] FlowChunk& chunk_of(std::uint32_t position) const noexcept {
         return position < kFlowsPerChunk ? *first_chunk_ : *directory_[position / kFlowsPerChunk];
     }
-    [[nodiscard]] const FlowTemplate& headers_of(std::uint32_t position) const noexcept {
-        return chunk_of(position).templates[position % kFlowsPerChunk];
+    [[nodiscard]] const FlowHeaders& headers_of(std::uint32_t position) const noexcept {
+        return chunk_of(position).headers[position % kFlowsPerChunk];
     }
     [[nodiscard]] FlowRecord& record_at(std::uint32_t position) const noexcept {
         return *chunk_of(position).records[position % kFlowsPerChunk];
     }
-    /// Fetches the headers of the first few live flows; those of many fetch themselves, one line
-    /// after the other.
-    void prefetch_first() const noexcept {
-        constexpr std::uint32_t kMost = 8;
-        for (std::uint32_t i = 0; i < std::min(live_, kMost); ++i) {
-            rte_prefetch0(&first_chunk_->templates[i]);
+    /// Fetches the group itself, and then the headers of its first few live flows; those of many
+    /// fetch themselves, one line after the other.
+    void prefetch() const noexcept {
+        rte_prefetch0(&common_);
+        rte_prefetch0(&first_chunk_);
+    }
+    void prefetch_headers() const noexcept {
+        constexpr std::uint32_t kMost = 16;
+        constexpr std::uint32_t kPerLine = kCacheLineBytes / sizeof(FlowHeaders);
+        for (std::uint32_t i = 0; i < std::min(live_, kMost); i += kPerLine) {
+            rte_prefetch0(&first_chunk_->headers[i]);
         }
     }
     /// One that catches up, another with every call.
@@ -93,6 +102,7 @@ class FlowGroup {
     void move(std::uint32_t from, std::uint32_t to) noexcept;
     void swap(std::uint32_t a, std::uint32_t b) noexcept;
 
+    CommonHeaders common_;
     FlowChunk* first_chunk_ = nullptr;  // directory_[0], one miss nearer
     std::uint32_t live_ = 0;
     std::uint32_t catching_up_ = 0;

@@ -48,7 +48,7 @@ struct GrowFlows {
 struct AddFlow {
     Stream* stream;
     FlowRecord* flow;
-    FlowTemplate headers;
+    FlowHeaders headers;
     std::uint8_t port;
     std::uint32_t history_packets;  // as HistoryRequest
     std::uint32_t history_ms;
@@ -61,7 +61,7 @@ struct RemoveFlow {
 struct UpdateFlow {
     Stream* stream;
     FlowRecord* flow;
-    FlowTemplate headers;
+    FlowHeaders headers;
 };
 
 using WorkerCommand =

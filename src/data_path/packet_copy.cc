@@ -57,65 +57,59 @@ struct Fields {
             .segment_bytes = segment_bytes};
 }
 
+/// A frame's first 48 bytes as it is written: words 0, 3 and 4 are the flow's in part, the others
+/// are the same in all copies of a packet.
+using Words = std::array<std::uint64_t, 6>;
+static_assert(kIpv4LengthAt == 16 && kIpv4ChecksumAt == 24 && kUdpLengthAt == 38 &&
+              kUdpChecksumAt == 40);
+
 /// What every copy of one packet has in common.
 struct PacketParts {
-    std::uint16_t ip_length;   // as it lies in the header
-    std::uint16_t udp_length;  // likewise
-    std::uint16_t udp_rest;    // sum of what the template's does not include
+    Words words;
+    std::uint16_t ip_length;  // as it lies in the header
+    std::uint16_t udp_rest;   // sum of what FlowHeaders::udp_sum does not include
 };
 
-[[gnu::always_inline]] inline PacketParts parts_of(std::uint16_t payload_bytes,
+[[gnu::always_inline]] inline PacketParts parts_of(const CommonHeaders& common,
+                                                   std::uint16_t payload_bytes,
                                                    std::uint16_t payload_sum) noexcept {
     PacketParts parts{};
     const auto udp_bytes = static_cast<std::uint16_t>(kUdpBytes + payload_bytes);
-    parts.udp_length = to_network(udp_bytes);
+    const std::uint16_t udp_length = to_network(udp_bytes);
     parts.ip_length = to_network(static_cast<std::uint16_t>(kIpv4Bytes + udp_bytes));
     // The UDP length counts twice: in the header and in the pseudo header (RFC 768).
-    parts.udp_rest = fold_sum(std::uint32_t{payload_sum} + parts.udp_length + parts.udp_length);
+    parts.udp_rest = fold_sum(std::uint32_t{payload_sum} + udp_length + udp_length);
+    std::memcpy(parts.words.data(), common.headers.data(), sizeof(parts.words));
+    parts.words[2] |= parts.ip_length;
+    parts.words[4] |= std::uint64_t{udp_length} << 48U;
     return parts;
 }
 
 /// Where a mbuf of a copy pool keeps its data: such pools have no private area between the two.
 constexpr std::size_t kFrameAt = sizeof(rte_mbuf) + RTE_PKTMBUF_HEADROOM;
 
-/// `copy` may be any pointer: the places behind a burst hold old ones, or none.
+/// `copy` may be any pointer: the places behind a burst hold old ones.
 [[gnu::always_inline]] inline void prefetch(const rte_mbuf* copy, std::size_t at) noexcept {
     rte_prefetch0(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(copy) + at));
 }
 
-[[gnu::always_inline]] inline void write_checksums(std::uint8_t* frame,
-                                                   const FlowTemplate& headers,
-                                                   const PacketParts& parts) noexcept {
-    const std::uint8_t* const known = headers.headers.data();
-    store_word(frame + kIpv4ChecksumAt,
-               ip_checksum(load_word(known + kIpv4ChecksumAt), parts.ip_length));
-    store_word(frame + kUdpChecksumAt,
-               udp_checksum(load_word(known + kUdpChecksumAt), parts.udp_rest));
-}
-
-using Line [[gnu::vector_size(kCacheLineBytes)]] = std::uint64_t;
-
-/// The first cache line of a copy: headers, then what lies behind them in `packet`, whose headers
-/// are as long; without a packet, whatever lies behind them in the template. The lengths' places in
-/// a template are zero, so that one "or" in a register writes both.
-[[gnu::always_inline]] inline void write_first_line(std::uint8_t* frame,
-                                                    const FlowTemplate& headers,
-                                                    const PacketParts& parts,
-                                                    const std::uint8_t* packet) noexcept {
-    static_assert(kIpv4LengthAt == 16 && kUdpLengthAt == 38 && kIpv4FrameHeaderBytes == 42);
-    const Line lengths{0, 0, parts.ip_length, 0, std::uint64_t{parts.udp_length} << 48U, 0, 0, 0};
-    Line line;
-    std::memcpy(&line, &headers, sizeof(line));
-    if (packet != nullptr) {
-        constexpr std::uint64_t kAll = ~std::uint64_t{0};
-        const Line of_headers{kAll, kAll, kAll, kAll, kAll, 0xffff, 0, 0};
-        Line received;
-        std::memcpy(&received, packet, sizeof(received));
-        line = (line & of_headers) | (received & ~of_headers);
-    }
-    line |= lengths;
-    std::memcpy(frame, &line, sizeof(line));
-    write_checksums(frame, headers, parts);
+/// The words that differ from copy to copy, checksums included.
+[[gnu::always_inline]] inline void write_flow_words(std::uint8_t* frame,
+                                                    const FlowHeaders& headers,
+                                                    const PacketParts& parts) noexcept {
+    constexpr std::uint64_t kMacBits = 0xffff'ffff'ffffU;
+    std::uint64_t mac_and_port = 0;
+    std::memcpy(&mac_and_port, &headers, sizeof(mac_and_port));
+    const std::uint64_t udp_port = mac_and_port >> 48U;
+    const std::uint64_t address = headers.address;
+    const std::uint64_t first = parts.words[0] | (mac_and_port & kMacBits);
+    const std::uint64_t third =
+        parts.words[3] | ip_checksum(headers.ip_sum, parts.ip_length) | address << 48U;
+    const std::uint64_t fourth = parts.words[4] | address >> 16U | udp_port << 32U;
+    std::memcpy(frame, &first, sizeof(first));
+    std::memcpy(frame + 3 * sizeof(third), &third, sizeof(third));
+    std::memcpy(frame + 4 * sizeof(fourth), &fourth, sizeof(fourth));
+    store_word(frame + kUdpChecksumAt, udp_checksum(headers.udp_sum, parts.udp_rest));
 }
 
 /// Made in a register, like the lengths: a CPU cannot load at once what was stored in parts.
@@ -128,15 +122,20 @@ using Line [[gnu::vector_size(kCacheLineBytes)]] = std::uint64_t;
 constexpr std::size_t kAhead = 4;
 static_assert(kAhead <= kReadAheadPackets);
 
+using Line [[gnu::vector_size(kCacheLineBytes)]] = std::uint64_t;
+
 PENSTOCK_BY_VECTOR_WIDTH
 void make_chained(rte_mbuf* const* copies,
                   std::size_t count,
-                  const FlowTemplate* headers,
+                  const CommonHeaders& common,
+                  const FlowHeaders* headers,
                   const Slot& slot) noexcept {
-    const PacketParts parts = parts_of(slot.payload_bytes, slot.payload_sum);
-    const std::uint32_t header_bytes = headers->header_bytes;
+    const PacketParts parts = parts_of(common, slot.payload_bytes, slot.payload_sum);
+    const std::uint32_t header_bytes = common.header_bytes;
     const Fields fields =
         fields_of(RTE_PKTMBUF_HEADROOM, 2, header_bytes + slot.payload_bytes, header_bytes);
+    const Words& words = parts.words;
+    const Line line{words[0], words[1], words[2], words[3], words[4], words[5], 0, 0};
     rte_mbuf* const payload = slot.packet;
     for (std::size_t i = 0; i < count; ++i) {
         prefetch(copies[i + kAhead], 0);
@@ -145,36 +144,46 @@ void make_chained(rte_mbuf* const* copies,
         rte_mbuf* const copy = copies[i];
         write_fields(*copy, fields);
         copy->next = payload;
-        write_first_line(
-            reinterpret_cast<std::uint8_t*>(copy) + kFrameAt, headers[i], parts, nullptr);
+        auto* const frame = reinterpret_cast<std::uint8_t*>(copy) + kFrameAt;
+        std::memcpy(frame, &line, sizeof(line));
+        write_flow_words(frame, headers[i], parts);
     }
 }
 
 /// Received and sent headers have the same length, so the payload lies as far into its cache line
-/// in a copy as it does in the packet: whole lines are copied, the first one with the headers of
-/// the flow blended in. Reads no line that holds no payload.
+/// in a copy as it does in the packet: whole lines are copied, the first one with the headers
+/// blended in. Reads no line that holds no payload.
 PENSTOCK_BY_VECTOR_WIDTH
 void make_self_contained(rte_mbuf* const* copies,
                          std::size_t count,
-                         const FlowTemplate* headers,
+                         const CommonHeaders& common,
+                         const FlowHeaders* headers,
                          const Slot& slot) noexcept {
-    const PacketParts parts = parts_of(slot.payload_bytes, slot.payload_sum);
-    const std::uint32_t header_bytes = headers->header_bytes;
-    const std::uint32_t packet_bytes = header_bytes + slot.payload_bytes;
+    static_assert(kIpv4FrameHeaderBytes == 42);
+    constexpr std::uint64_t kAll = ~std::uint64_t{0};
+    const Line of_headers{kAll, kAll, kAll, kAll, kAll, 0xffff, 0, 0};
+    const PacketParts parts = parts_of(common, slot.payload_bytes, slot.payload_sum);
+    const std::uint32_t packet_bytes = common.header_bytes + std::uint32_t{slot.payload_bytes};
     const std::size_t more_lines = (packet_bytes - 1) / kCacheLineBytes;
     const Fields fields = fields_of(RTE_PKTMBUF_HEADROOM, 1, packet_bytes, packet_bytes);
     const auto* const packet =
         rte_pktmbuf_mtod(slot.packet, const std::uint8_t*) - kIpv4FrameHeaderBytes;
+    const Words& words = parts.words;
+    Line line{words[0], words[1], words[2], words[3], words[4], words[5], 0, 0};
+    Line received;
+    std::memcpy(&received, packet, sizeof(received));
+    line = (line & of_headers) | (received & ~of_headers);
     for (std::size_t i = 0; i < count; ++i) {
         prefetch(copies[i + kAhead], 0);
         prefetch(copies[i + kAhead], kFrameAt);
         rte_mbuf* const copy = copies[i];
         write_fields(*copy, fields);
         auto* const frame = reinterpret_cast<std::uint8_t*>(copy) + kFrameAt;
-        write_first_line(frame, headers[i], parts, packet);
-        for (std::size_t line = 1; line <= more_lines; ++line) {
-            std::memcpy(
-                frame + line * kCacheLineBytes, packet + line * kCacheLineBytes, kCacheLineBytes);
+        std::memcpy(frame, &line, sizeof(line));
+        write_flow_words(frame, headers[i], parts);
+        for (std::size_t more = 1; more <= more_lines; ++more) {
+            const std::size_t at = more * kCacheLineBytes;
+            std::memcpy(frame + at, packet + at, kCacheLineBytes);
         }
     }
 }
@@ -182,22 +191,24 @@ void make_self_contained(rte_mbuf* const* copies,
 }  // namespace
 
 void make_copies(std::span<rte_mbuf* const> copies,
-                 const FlowTemplate* headers,
+                 const CommonHeaders& common,
+                 const FlowHeaders* headers,
                  const Slot& slot,
                  CopyShape shape) noexcept {
     if (shape == CopyShape::chained) {
-        make_chained(copies.data(), copies.size(), headers, slot);
+        make_chained(copies.data(), copies.size(), common, headers, slot);
     } else {
-        make_self_contained(copies.data(), copies.size(), headers, slot);
+        make_self_contained(copies.data(), copies.size(), common, headers, slot);
     }
 }
 
 void rewrite(rte_mbuf& packet,
-             const FlowTemplate& headers,
+             const CommonHeaders& common,
+             const FlowHeaders& headers,
              std::uint16_t payload_bytes,
              std::uint16_t payload_sum) noexcept {
-    const PacketParts parts = parts_of(payload_bytes, payload_sum);
-    const std::uint16_t header_bytes = headers.header_bytes;
+    const PacketParts parts = parts_of(common, payload_bytes, payload_sum);
+    const std::uint16_t header_bytes = common.header_bytes;
     const std::uint32_t packet_bytes = header_bytes + payload_bytes;
     const auto data_off = static_cast<std::uint16_t>(packet.data_off - header_bytes);
     // Where its memory is from is not for us to forget.
@@ -205,10 +216,8 @@ void rewrite(rte_mbuf& packet,
     write_fields(packet, fields_of(data_off, 1, packet_bytes, packet_bytes, memory));
     auto* const frame = rte_pktmbuf_mtod(&packet, std::uint8_t*);
     // Not a byte more than the headers: behind them lies the payload.
-    std::memcpy(frame, headers.headers.data(), kIpv4FrameHeaderBytes);
-    store_word(frame + kIpv4LengthAt, parts.ip_length);
-    store_word(frame + kUdpLengthAt, parts.udp_length);
-    write_checksums(frame, headers, parts);
+    std::memcpy(frame + sizeof(std::uint64_t), &parts.words[1], 2 * sizeof(std::uint64_t));
+    write_flow_words(frame, headers, parts);
 }
 
 }  // namespace penstock

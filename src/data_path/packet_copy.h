@@ -14,24 +14,26 @@ enum class CopyShape : std::uint8_t {
     self_contained,  // header and payload in one mbuf; also without any payload
 };
 
-/// Makes copies of one packet: headers from the templates, lengths, checksums, payload.
-/// copies:  mbufs fresh from their pool (Tx::fresh()), one per template; the memory behind them
+/// Makes copies of one packet: headers, lengths, checksums, payload.
+/// copies:  mbufs fresh from their pool (Tx::fresh()), one per flow; the memory behind them
 ///          holds at least kReadAheadPackets more pointers, which are only prefetched. With
 ///          self_contained each has room for its headers and the payload, rounded up to whole cache
 ///          lines.
-/// headers: as many templates.
+/// headers: of as many flows, side by side.
 /// Owns:    nothing changes hands; a chained copy holds one of the references the caller has taken.
 /// Cost:    the hot loop of the whole program: 64 bytes of headers, two checksums, 40 bytes of
 ///          mbuf.
 void make_copies(std::span<rte_mbuf* const> copies,
-                 const FlowTemplate* headers,
+                 const CommonHeaders& common,
+                 const FlowHeaders* headers,
                  const Slot& slot,
                  CopyShape shape) noexcept;
 
-/// Gives a received packet, trimmed to its payload, the headers of `headers` in place of those it
-/// came with. Needs: nobody else holds the packet; headers.header_bytes in front of the payload.
+/// Gives a received packet, trimmed to its payload, a flow's headers in place of those it came
+/// with. Needs: nobody else holds the packet; common.header_bytes in front of the payload.
 void rewrite(rte_mbuf& packet,
-             const FlowTemplate& headers,
+             const CommonHeaders& common,
+             const FlowHeaders& headers,
              std::uint16_t payload_bytes,
              std::uint16_t payload_sum) noexcept;
 

@@ -121,12 +121,17 @@ PacketCount Replicate::to_consumers(Ticks now) noexcept {
 void Replicate::pass(Stream& stream, ContentBurst content) noexcept {
     const OnlyFlow only = stream.only;
     const std::uint8_t port = only.flow->port;
+    const CommonHeaders& common = only.group->common();
     CopyRun run{.stream = &stream, .flow = only.flow, .copies = 1};
     std::uint64_t bytes = 0;
     for (const Content& arrived : content) {
-        rewrite(*arrived.packet, *only.headers, arrived.payload_bytes, arrived.payload_sum);
+        rewrite(*arrived.packet,
+                common,
+                only.group->headers_of(only.flow->position),
+                arrived.payload_bytes,
+                arrived.payload_sum);
         run.payload_bytes = arrived.payload_bytes;
-        run.frame_bytes = std::uint32_t{only.headers->header_bytes} + arrived.payload_bytes;
+        run.frame_bytes = std::uint32_t{common.header_bytes} + arrived.payload_bytes;
         bytes += arrived.payload_bytes;
         tx_.add(port, arrived.packet, run);
     }
@@ -184,7 +189,7 @@ PacketCount Replicate::fan_out(Stream& stream, const Slot& slot, PacketCount cop
             const std::uint32_t copied =
                 copy(slot,
                      cursor.port,
-                     &chunk.templates[at],
+                     &chunk.headers[at],
                      {.stream = &stream, .live_flows = &chunk.records[at], .copies = neighbours});
             offered += copied;
             cursor.index += copied;
@@ -195,11 +200,12 @@ PacketCount Replicate::fan_out(Stream& stream, const Slot& slot, PacketCount cop
 
 std::uint32_t Replicate::copy(const Slot& slot,
                               std::uint8_t port,
-                              const FlowTemplate* headers,
+                              const FlowHeaders* headers,
                               CopyRun run) noexcept {
     std::span<rte_mbuf* const> copies = tx_.fresh(port);
     run.payload_bytes = slot.payload_bytes;
-    run.frame_bytes = headers->header_bytes + slot.payload_bytes;
+    const CommonHeaders& common = run.stream->groups[port].common();
+    run.frame_bytes = common.header_bytes + slot.payload_bytes;
     if (copies.empty()) [[unlikely]] {
         count_made(*run.stream, run);
         count_lost(run.copies, DropReason::no_copy_mbuf, counters_);
@@ -213,9 +219,9 @@ std::uint32_t Replicate::copy(const Slot& slot,
         slot.payload_bytes == 0 ||
         slot.payload_bytes <= config_.ports[port].copy_mode.inline_payload_bytes_max;
     if (self_contained) {
-        make_copies(copies, headers, slot, CopyShape::self_contained);
+        make_copies(copies, common, headers, slot, CopyShape::self_contained);
     } else {
-        make_copies(copies, headers, slot, CopyShape::chained);
+        make_copies(copies, common, headers, slot, CopyShape::chained);
         // Once per packet and burst, and never for a whole fan-out: the count has 16 bits.
         rte_mbuf_refcnt_update(slot.packet, static_cast<std::int16_t>(run.copies));
     }
@@ -318,7 +324,7 @@ void Replicate::find_only_flow(Stream& stream) const noexcept {
     for (std::uint8_t port = 0; port < stream.port_count; ++port) {
         const FlowGroup& group = stream.groups[port];
         if (group.live() == 1) {
-            stream.only = {.flow = &group.record_at(0), .headers = &group.headers_of(0)};
+            stream.only = {.flow = &group.record_at(0), .group = &group};
         }
     }
 }

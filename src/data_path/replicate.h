@@ -31,10 +31,15 @@ class Replicate {
   public:
     Replicate(const WorkerConfig& config, WorkerCounters& counters, Tx& tx) noexcept;
 
-    /// Fetches what a small fan-out will read.
-    static void prefetch(const Stream& stream) noexcept {
+    /// Fetches what a small fan-out will read, in two steps: the groups, then the headers in them.
+    static void prefetch_groups(const Stream& stream) noexcept {
         for (std::uint8_t port = 0; port < stream.port_count; ++port) {
-            stream.groups[port].prefetch_first();
+            stream.groups[port].prefetch();
+        }
+    }
+    static void prefetch_headers(const Stream& stream) noexcept {
+        for (std::uint8_t port = 0; port < stream.port_count; ++port) {
+            stream.groups[port].prefetch_headers();
         }
     }
     /// Sends packets of one stream, one without history, to its only consumer, each in its own
@@ -75,7 +80,7 @@ class Replicate {
     /// none, with DropReason::no_copy_mbuf, if there are no mbufs. Returns: copies due.
     std::uint32_t copy(const Slot& slot,
                        std::uint8_t port,
-                       const FlowTemplate* headers,
+                       const FlowHeaders* headers,
                        CopyRun run) noexcept;
     void find_only_flow(Stream& stream) const noexcept;
     void promote(Stream& stream, FlowRecord& flow) noexcept;

@@ -49,7 +49,7 @@ struct StreamTotals {
 /// mbuf it came in.
 struct OnlyFlow {
     FlowRecord* flow = nullptr;  // nullptr: there is no such flow
-    const FlowTemplate* headers = nullptr;
+    const FlowGroup* group = nullptr;
 };
 
 /// One stream on one data server: a UDP port of its address. Made by control (stream_memory), which

@@ -82,6 +82,7 @@ void prefetch(ContentBurst content) noexcept {
         if (arrived.stream != last) {
             last = arrived.stream;
             last->ring.prefetch_slots();
+            Replicate::prefetch_groups(*last);
         }
     }
     last = nullptr;
@@ -91,7 +92,7 @@ void prefetch(ContentBurst content) noexcept {
             if (last->ring.is_full()) {
                 last->ring.prefetch_oldest();
             }
-            Replicate::prefetch(*last);
+            Replicate::prefetch_headers(*last);
         }
     }
 }

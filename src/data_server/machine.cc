@@ -73,7 +73,7 @@ std::uint32_t control_mbufs(const DataServerConfig& config) {
 PoolDemand demand_of(const DataServerConfig& config, std::span<const PortInfo> ports) {
     PoolDemand demand;
     demand.memory_bytes = config.memory_bytes;
-    const std::uint64_t flow_bytes = sizeof(FlowRecord) + sizeof(FlowTemplate) + sizeof(void*);
+    const std::uint64_t flow_bytes = sizeof(FlowRecord) + sizeof(FlowHeaders) + sizeof(void*);
     const std::uint64_t flows =
         std::min(config.consumers_max * flow_bytes, config.memory_bytes / 8);
     demand.other_bytes = kMemoryForRings + flows +

@@ -68,7 +68,11 @@ Result<Stream*> StreamMemory::make_stream(const StreamSpec& spec) {
     stream->id = spec.id;
     stream->udp_port = spec.udp_port;
     stream->owner = spec.owner;
-    stream->port_count = spec.port_count;
+    stream->port_count = static_cast<std::uint8_t>(spec.ports.size());
+    for (std::size_t port = 0; port < spec.ports.size(); ++port) {
+        stream->groups[port].set_common(
+            make_common_headers(spec.ports[port].mac, {spec.ports[port].address, spec.udp_port}));
+    }
     stream->keeps_history = spec.ring_packets > 0;
     stream->ring = StreamRing{{ring, slots}, packets, spec.ring_bytes};
     ring_packets_left_ -= packets;

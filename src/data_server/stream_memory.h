@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/net_address.h"
 #include "data_path/mailbox.h"
 #include "data_path/stream.h"
 
@@ -10,16 +11,23 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
 namespace penstock {
 
+/// A port of ours as copies leave from it.
+struct LocalPort {
+    MacAddress mac;
+    IpAddress address;
+};
+
 struct StreamSpec {
     StreamId id;
     std::uint16_t udp_port = 0;
-    std::uint8_t owner = 0;       // worker index
-    std::uint8_t port_count = 1;  // NIC ports of the data server
+    std::uint8_t owner = 0;             // worker index
+    std::span<const LocalPort> ports;   // of the data server, 1..kPortsMax
     std::uint32_t ring_packets = 4096;  // 0: no history, room for kUnkeptPackets on their way
     std::uint64_t ring_bytes = 64U << 20U;
 };

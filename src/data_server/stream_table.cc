@@ -58,13 +58,12 @@ Result<Endpoint> StreamTable::open(StreamId stream, const std::string& name) {
     if (!udp_port) {
         return udp_port.error();
     }
-    const auto made =
-        memory_.make_stream({.id = stream,
-                             .udp_port = *udp_port,
-                             .owner = owner,
-                             .port_count = static_cast<std::uint8_t>(config_.ports.size()),
-                             .ring_packets = config_.ring_packets,
-                             .ring_bytes = config_.ring_bytes});
+    const auto made = memory_.make_stream({.id = stream,
+                                           .udp_port = *udp_port,
+                                           .owner = owner,
+                                           .ports = config_.ports,
+                                           .ring_packets = config_.ring_packets,
+                                           .ring_bytes = config_.ring_bytes});
     if (!made) {
         udp_port_used_[*udp_port - config_.udp_port_first] = false;
         return made.error();
@@ -169,11 +168,11 @@ void StreamTable::set_publisher(StreamId stream, const Endpoint& address, FlowId
     }
 }
 
-FlowTemplate StreamTable::headers_of(const FlowPlace& place) const {
-    return make_flow_template({.source_mac = config_.ports[place.port].mac,
-                               .next_hop_mac = place.next_hop,
-                               .source = place.local,
-                               .destination = place.address});
+FlowHeaders StreamTable::headers_of(const FlowPlace& place) const {
+    return make_flow_headers({.source_mac = config_.ports[place.port].mac,
+                              .next_hop_mac = place.next_hop,
+                              .source = place.local,
+                              .destination = place.address});
 }
 
 Result<void> StreamTable::add_flow(StreamId stream,

@@ -19,12 +19,6 @@
 
 namespace penstock {
 
-/// A port of ours as copies leave from it.
-struct LocalPort {
-    MacAddress mac;
-    IpAddress address;
-};
-
 struct StreamTableConfig {
     std::uint16_t udp_port_first = 20'000;
     std::uint16_t udp_port_last = 29'999;
@@ -123,7 +117,7 @@ class StreamTable {
                         std::uint8_t owner,
                         std::vector<std::uint64_t>& awaited);
     bool advance_closing(Closing& closing);
-    [[nodiscard]] FlowTemplate headers_of(const FlowPlace& place) const;
+    [[nodiscard]] FlowHeaders headers_of(const FlowPlace& place) const;
     Entry* entry_of(StreamId stream);
     [[nodiscard]] const Entry* entry_of(StreamId stream) const;
 

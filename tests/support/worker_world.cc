@@ -236,10 +236,14 @@ Stream* WorkerWorld::open_stream(std::uint16_t udp_port,
                                  std::uint32_t ring_packets,
                                  std::uint64_t ring_bytes,
                                  std::uint8_t owner) {
+    std::vector<LocalPort> local;
+    for (std::uint8_t port = 0; port < options_.ports; ++port) {
+        local.push_back({mac(port), stream_address(0, port).ip});
+    }
     Stream* stream = must(memory_.make_stream({.id = StreamId{udp_port},
                                                .udp_port = udp_port,
                                                .owner = owner,
-                                               .port_count = options_.ports,
+                                               .ports = local,
                                                .ring_packets = ring_packets,
                                                .ring_bytes = ring_bytes}));
     send(owner, OpenStream{stream});
@@ -440,11 +444,11 @@ PacketBuilder WorkerWorld::content(std::size_t payload_bytes,
     return packet().from(publisher()).to(stream_address(udp_port)).payload(payload_bytes, seed);
 }
 
-FlowTemplate WorkerWorld::headers_to(unsigned consumer, const Stream& stream, std::uint8_t port) {
-    return make_flow_template({.source_mac = mac(port),
-                               .next_hop_mac = consumer_mac(consumer),
-                               .source = stream_address(stream.udp_port, port),
-                               .destination = WorkerWorld::consumer(consumer)});
+FlowHeaders WorkerWorld::headers_to(unsigned consumer, const Stream& stream, std::uint8_t port) {
+    return make_flow_headers({.source_mac = mac(port),
+                              .next_hop_mac = consumer_mac(consumer),
+                              .source = stream_address(stream.udp_port, port),
+                              .destination = WorkerWorld::consumer(consumer)});
 }
 
 }  // namespace penstock

@@ -121,7 +121,7 @@ class WorkerWorld {
     static PacketBuilder content(std::size_t payload_bytes,
                                  unsigned seed,
                                  std::uint16_t udp_port = kFirstStreamPort);
-    static FlowTemplate headers_to(unsigned consumer, const Stream& stream, std::uint8_t port = 0);
+    static FlowHeaders headers_to(unsigned consumer, const Stream& stream, std::uint8_t port = 0);
 
   private:
     struct OneWorker {

@@ -11,7 +11,7 @@
 namespace penstock {
 namespace {
 
-/// A group with its memory, and flows whose templates name them.
+/// A group with its memory, and flows whose headers name them.
 class FlowGroupTest : public testing::Test {
   protected:
     FlowRecord& add(bool live = true) {
@@ -20,8 +20,8 @@ class FlowGroupTest : public testing::Test {
         if (group_.live() + group_.catching_up() == chunks_.size() * kFlowsPerChunk) {
             grow();
         }
-        FlowTemplate headers{};
-        headers.header_bytes = number;
+        FlowHeaders headers{};
+        headers.udp_port = number;
         group_.add_catching_up(record, headers);
         if (live) {
             group_.promote(record);
@@ -39,12 +39,12 @@ class FlowGroupTest : public testing::Test {
             group_.grow(chunks_.back().get(), nullptr, std::uint32_t(directory_chunks_));
         }
     }
-    /// Every flow knows its place, and its template went with it.
+    /// Every flow knows its place, and its headers went with it.
     void expect_consistent() {
         for (std::uint32_t i = 0; i < group_.live() + group_.catching_up(); ++i) {
             const FlowRecord& record = group_.record_at(i);
             EXPECT_EQ(record.position, i);
-            EXPECT_EQ(&records_[group_.headers_of(i).header_bytes], &record);
+            EXPECT_EQ(&records_[group_.headers_of(i).udp_port], &record);
         }
     }
     /// The first `count` flows, as a set.
@@ -140,12 +140,12 @@ TEST_F(FlowGroupTest, RemovalKeepsApartWhoHasHadThePacketAndWhoHasNot) {
 TEST_F(FlowGroupTest, NewHeadersReplaceTheOldOnesWhereverTheFlowStands) {
     add();
     FlowRecord& flow = add(false);
-    FlowTemplate headers{};
-    headers.header_bytes = 77;
+    FlowHeaders headers{};
+    headers.udp_port = 77;
     group_.update(flow, headers);
-    EXPECT_EQ(group_.headers_of(1).header_bytes, 77);
+    EXPECT_EQ(group_.headers_of(1).udp_port, 77);
     group_.promote(flow);
-    EXPECT_EQ(group_.headers_of(flow.position).header_bytes, 77);
+    EXPECT_EQ(group_.headers_of(flow.position).udp_port, 77);
 }
 
 TEST_F(FlowGroupTest, RefusesAFlowThereIsNoRoomFor) {

@@ -41,18 +41,20 @@ TEST_P(PacketCopy, CopiesSayWhatTheyMustAndTouchNothingElse) {
         const Bytes payload = packet().payload(bytes, 5).payload_bytes();
         const Slot slot = store(payload);
         constexpr std::size_t kCopies = 7;
-        std::vector<FlowTemplate> headers;
+        const CommonHeaders common =
+            make_common_headers({{2, 0, 0, 0, 0, 1}}, {IpAddress::v4(0x0a000001), 20000});
+        std::vector<FlowHeaders> headers;
         for (std::uint32_t i = 0; i < kCopies; ++i) {
             headers.push_back(
-                make_flow_template({.source_mac = {{2, 0, 0, 0, 0, 1}},
-                                    .next_hop_mac = {{2, 0, 0, 0, 1, std::uint8_t(i)}},
-                                    .source = {IpAddress::v4(0x0a000001), 20000},
-                                    .destination = {IpAddress::v4(0x0a090000 + i), 5000}}));
+                make_flow_headers({.source_mac = {{2, 0, 0, 0, 0, 1}},
+                                   .next_hop_mac = {{2, 0, 0, 0, 1, std::uint8_t(i)}},
+                                   .source = {IpAddress::v4(0x0a000001), 20000},
+                                   .destination = {IpAddress::v4(0x0a090000 + i), 5000}}));
         }
         std::vector<rte_mbuf*> copies(kCopies + kReadAheadPackets, slot.packet);
         ASSERT_EQ(
             rte_mempool_get_bulk(pool_.get(), reinterpret_cast<void**>(copies.data()), kCopies), 0);
-        make_copies(std::span{copies}.first(kCopies), headers.data(), slot, GetParam());
+        make_copies(std::span{copies}.first(kCopies), common, headers.data(), slot, GetParam());
 
         for (std::uint32_t i = 0; i < kCopies; ++i) {
             rte_mbuf* copy = copies[i];
@@ -77,7 +79,10 @@ TEST_P(PacketCopy, CopiesSayWhatTheyMustAndTouchNothingElse) {
             EXPECT_TRUE(parsed.ip_checksum_right && parsed.udp_checksum_right &&
                         parsed.lengths_right);
             EXPECT_EQ(parsed.payload, payload);
-            EXPECT_EQ(parsed.destination.ip, IpAddress::v4(0x0a090000 + i));
+            EXPECT_EQ(parsed.destination, (Endpoint{IpAddress::v4(0x0a090000 + i), 5000}));
+            EXPECT_EQ(parsed.source, (Endpoint{IpAddress::v4(0x0a000001), 20000}));
+            EXPECT_EQ(parsed.from_mac, (MacAddress{{2, 0, 0, 0, 0, 1}}));
+            EXPECT_EQ(parsed.to_mac, (MacAddress{{2, 0, 0, 0, 1, std::uint8_t(i)}}));
         }
         // What is shared stays as it was.
         EXPECT_EQ(slot.packet->data_len, bytes);

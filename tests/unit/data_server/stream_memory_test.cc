@@ -10,11 +10,14 @@ namespace {
 
 using testing::HasSubstr;
 
+const std::array<LocalPort, 2> kPorts{{{{{2, 0, 0, 0, 0, 1}}, IpAddress::v4(0x0a000001)},
+                                       {{{2, 0, 0, 0, 0, 2}}, IpAddress::v4(0x0a000101)}}};
+
 StreamSpec spec(std::uint32_t ring_packets = 100, std::uint8_t owner = 0) {
     return {.id = StreamId{7},
             .udp_port = 20000,
             .owner = owner,
-            .port_count = 2,
+            .ports = kPorts,
             .ring_packets = ring_packets,
             .ring_bytes = 1U << 20U};
 }
