@@ -32,6 +32,7 @@ DataServerConfig config_of(const RigOptions& options) {
     config.worker_cpus = options.worker_cpus;
     config.poll = options.poll;
     config.memory_bytes = options.memory_bytes;
+    config.no_huge = options.no_huge;
     config.ring_packets = options.ring_packets;
     config.streams_max = options.streams;
     config.consumers_max = options.streams * options.consumers;

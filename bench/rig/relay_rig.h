@@ -22,6 +22,7 @@ struct RigOptions {
     std::uint8_t copies_port = 0;    // index in `ports`: where copies leave
     std::vector<unsigned> worker_cpus{1};
     std::uint64_t memory_bytes = std::uint64_t{512} << 20U;
+    bool no_huge = false;
     std::uint32_t ring_packets = 4096;
     std::uint32_t streams = 1;
     std::uint32_t consumers = 64;                       // of each stream

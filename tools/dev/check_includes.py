@@ -106,9 +106,9 @@ def folder_of(include: str, path: str, files: set[str]) -> str | None:
     if include.startswith("penstock/") or include.endswith(".pb.h"):
         return "penstock" if include.startswith("penstock/") else "rpc"
     top = path.split("/")[0]
-    for base in ("src", "tools", top):
+    for base in ("src", "tools", "bench", top):
         if f"{base}/{include}" in files:
-            return include.split("/")[0] if base in ("src", "tools") else top
+            return include.split("/")[0] if base in ("src", "tools") else base
     return None
 
 

@@ -1,0 +1,94 @@
+#include "penstock_bench/arguments.h"
+
+#include "data_server/config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <sched.h>
+#include <set>
+#include <system_error>
+
+namespace penstock::bench {
+
+Result<std::vector<std::uint64_t>> parse_numbers(std::string_view name,
+                                                 std::string_view text,
+                                                 std::uint64_t least,
+                                                 std::uint64_t most) {
+    std::vector<std::uint64_t> numbers;
+    for (std::size_t at = 0; at <= text.size();) {
+        const std::size_t comma = std::min(text.find(',', at), text.size());
+        std::uint64_t number = 0;
+        const char* const end = text.data() + comma;
+        const auto [next, error] = std::from_chars(text.data() + at, end, number);
+        if (error != std::errc{} || next != end || number < least || number > most) {
+            return Error{ErrorCode::invalid_argument,
+                         fmt::format("--{} {}: wants numbers from {} to {} with commas between, "
+                                     "for example --{} {},{}",
+                                     name,
+                                     text,
+                                     least,
+                                     most,
+                                     name,
+                                     least,
+                                     std::min(least + 1, most))};
+        }
+        numbers.push_back(number);
+        at = comma + 1;
+    }
+    return numbers;
+}
+
+Result<std::vector<unsigned>> choose_worker_cpus(std::string_view text, std::size_t workers) {
+    const std::set<unsigned> usable = usable_cpus();
+    std::vector<unsigned> cpus;
+    if (text.empty()) {
+        cpus.assign(std::next(usable.begin()), usable.end());
+        cpus.push_back(*usable.begin());
+    } else {
+        constexpr std::uint64_t kCpuMax = CPU_SETSIZE - 1;
+        const auto numbers = parse_numbers("worker-cpus", text, 0, kCpuMax);
+        if (!numbers) {
+            return numbers.error();
+        }
+        cpus.assign(numbers->begin(), numbers->end());
+    }
+    for (const unsigned cpu : cpus) {
+        if (!usable.contains(cpu) || std::count(cpus.begin(), cpus.end(), cpu) > 1) {
+            return Error{
+                ErrorCode::invalid_argument,
+                fmt::format("--worker-cpus {}: CPU {} is {}; name each of these at most once: {}",
+                            text,
+                            cpu,
+                            usable.contains(cpu) ? "named twice" : "not one this process may use",
+                            fmt::join(usable, ","))};
+        }
+    }
+    if (cpus.size() < workers) {
+        return Error{ErrorCode::invalid_argument,
+                     fmt::format("{} workers want a CPU each and there are {}: lower --workers or "
+                                 "name more in --worker-cpus",
+                                 workers,
+                                 cpus.size())};
+    }
+    cpus.resize(workers);
+    return cpus;
+}
+
+void leave_cpus_to(const std::vector<unsigned>& worker_cpus) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    bool any = false;
+    for (const unsigned cpu : usable_cpus()) {
+        if (std::find(worker_cpus.begin(), worker_cpus.end(), cpu) == worker_cpus.end()) {
+            CPU_SET(cpu, &set);
+            any = true;
+        }
+    }
+    if (any) {
+        ::sched_setaffinity(0, sizeof(set), &set);
+    }
+}
+
+}  // namespace penstock::bench

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <penstock/result.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace penstock::bench {
+
+/// "1,8,64" of option `name`, each within least..most. Errors: invalid_argument. Pure.
+Result<std::vector<std::uint64_t>> parse_numbers(std::string_view name,
+                                                 std::string_view text,
+                                                 std::uint64_t least,
+                                                 std::uint64_t most);
+
+/// The workers' CPUs: `text` ("1,2") if it is not empty, else those this process may use from the
+/// second on, and the first behind them. `workers`: how many are needed at most.
+/// Errors: invalid_argument, naming --worker-cpus.
+Result<std::vector<unsigned>> choose_worker_cpus(std::string_view text, std::size_t workers);
+
+/// Keeps this process, as far as it may use other CPUs, off those of the workers: whoever shares a
+/// CPU with a worker disturbs what it measures. To be called before DPDK starts.
+void leave_cpus_to(const std::vector<unsigned>& worker_cpus);
+
+}  // namespace penstock::bench

@@ -1,0 +1,277 @@
+#include "penstock_bench/replicate_point.h"
+
+#include "penstock_bench/arguments.h"
+#include "penstock_bench/disturbance.h"
+#include "penstock_bench/environment.h"
+#include "rig/capture_file.h"
+#include "rig/relay_rig.h"
+
+#include <fmt/format.h>
+#include <rte_cycles.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+namespace penstock::bench {
+namespace {
+
+/// Enough that a source playing them over and over is not bound to a few cache lines.
+constexpr std::uint32_t kCapturePacketsMin = 512;
+/// What net_pcap gives every port, in infinite_rx mode, too.
+constexpr MacAddress kCapturePortMac{{0x02, 0x70, 0x63, 0x61, 0x70, 0x00}};
+/// The smallest ring there is, which is what comes nearest to none.
+constexpr std::uint32_t kRingPacketsWithoutHistory = 64;
+
+/// A directory of our own, removed with everything in it.
+class TemporaryDirectory {
+  public:
+    static Result<TemporaryDirectory> create() {
+        std::string name = std::filesystem::temp_directory_path() / "penstock-bench-XXXXXX";
+        if (::mkdtemp(name.data()) == nullptr) {
+            return Error{ErrorCode::system,
+                         fmt::format("{} cannot be made: {}; point TMPDIR to a directory that can "
+                                     "be written",
+                                     name,
+                                     std::generic_category().message(errno))};
+        }
+        return TemporaryDirectory(std::move(name));
+    }
+    TemporaryDirectory(TemporaryDirectory&& other) noexcept
+        : path_(std::exchange(other.path_, {})) {}
+    ~TemporaryDirectory() {
+        if (!path_.empty()) {
+            std::error_code ignored;
+            std::filesystem::remove_all(path_, ignored);
+        }
+    }
+    [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
+
+  private:
+    explicit TemporaryDirectory(std::string path) : path_(std::move(path)) {}
+    std::filesystem::path path_;
+};
+
+std::uint32_t ring_packets_of(const ReplicatePlan& plan) {
+    return plan.history ? plan.ring_packets : kRingPacketsWithoutHistory;
+}
+
+Result<void> write_content(const ReplicatePlan& plan, const std::filesystem::path& path) {
+    CaptureContent content;
+    content.to_mac = kCapturePortMac;
+    content.to = RelayRig::address_of(0);
+    content.from = RelayRig::publisher();
+    for (std::uint32_t stream = 0; stream < plan.streams; ++stream) {
+        content.udp_ports.push_back(static_cast<std::uint16_t>(RelayRig::kFirstUdpPort + stream));
+    }
+    content.packets = std::max(kCapturePacketsMin, plan.streams);
+    content.payload_bytes = plan.payload_bytes;
+    return write_capture(path, content);
+}
+
+/// Every queue plays the same capture.
+std::string capture_devargs(const std::filesystem::path& path, std::size_t workers) {
+    std::string devargs = "net_pcap0";
+    for (std::size_t worker = 0; worker < workers; ++worker) {
+        devargs += fmt::format(",rx_pcap={}", path.string());
+    }
+    return devargs + ",infinite_rx=1";
+}
+
+Result<std::unique_ptr<RelayRig>> set_up(const ReplicatePlan& plan) {
+    RigOptions options;
+    options.ports = {plan.source};
+    if (plan.sink != plan.source || plan.source.empty()) {
+        options.ports.push_back(plan.sink.empty() ? "net_null0,no-rx=1" : plan.sink);
+        options.copies_port = 1;
+    }
+    options.worker_cpus = plan.worker_cpus;
+    options.memory_bytes = plan.memory_bytes;
+    options.no_huge = plan.no_huge;
+    options.ring_packets = ring_packets_of(plan);
+    options.streams = plan.streams;
+    options.consumers = plan.consumers;
+    options.copy_threshold_bytes = plan.copy_threshold_bytes;
+    if (!plan.source.empty()) {
+        return RelayRig::create(options);
+    }
+    // The capture is read while the port is set up, and not needed afterwards.
+    const auto directory = TemporaryDirectory::create();
+    if (!directory) {
+        return directory.error();
+    }
+    const std::filesystem::path capture = directory->path() / "content.pcap";
+    if (auto written = write_content(plan, capture); !written) {
+        return written.error();
+    }
+    options.ports.front() = capture_devargs(capture, plan.worker_cpus.size());
+    return RelayRig::create(options);
+}
+
+DropCounts drops_of(const RelayRig& rig) {
+    DropCounts drops{};
+    for (std::size_t worker = 0; worker < rig.worker_count(); ++worker) {
+        for (std::size_t reason = 0; reason < drops.size(); ++reason) {
+            drops[reason] += rig.counters(worker).drops[reason].read();
+        }
+    }
+    return drops;
+}
+
+struct Trial {
+    double copies_per_second;
+    double cycles_per_copy;
+    double packets_per_second;
+    std::string disturbance;  // "" if it counts
+};
+
+class Measurement {
+  public:
+    Measurement(const ReplicatePlan& plan, const RelayRig& rig, InterferenceWatch watch)
+        : plan_(plan), rig_(rig), watch_(std::move(watch)) {}
+
+    Result<ReplicatePoint> run() {
+        std::this_thread::sleep_for(plan_.warm_up);
+        const RigTotals before = rig_.totals();
+        const DropCounts drops_before = drops_of(rig_);
+        const std::uint64_t attempts_max = plan_.trials * (1 + kRepeatsPerTrial);
+        for (std::uint64_t i = 0; i < attempts_max && undisturbed() < plan_.trials; ++i) {
+            trials_.push_back(one_trial());
+        }
+        const RigTotals after = rig_.totals();
+        if (after.tx_packets == before.tx_packets) {
+            return Error{ErrorCode::unavailable,
+                         fmt::format("no copy left in {} trial(s): {}", trials_.size(), silence())};
+        }
+        ReplicatePoint point = point_of_trials();
+        point.copies = after.copies - before.copies;
+        const auto cycles = static_cast<double>(after.cycles - before.cycles);
+        point.idle_share =
+            1 - static_cast<double>(after.busy_cycles - before.busy_cycles) / std::max(cycles, 1.0);
+        point.drops = drops_of(rig_);
+        for (std::size_t reason = 0; reason < point.drops.size(); ++reason) {
+            point.drops[reason] -= drops_before[reason];
+        }
+        return point;
+    }
+
+  private:
+    Trial one_trial() {
+        const Interference interference = watch_.now();
+        const RigTotals before = rig_.totals();
+        const std::uint64_t began = rte_rdtsc();
+        std::this_thread::sleep_for(plan_.trial_time);
+        const RigTotals after = rig_.totals();
+        const std::uint64_t ended = rte_rdtsc();
+        const auto cycles = static_cast<double>(ended - began);
+        const double seconds = cycles / static_cast<double>(rte_get_tsc_hz());
+        const auto copies = static_cast<double>(after.tx_packets - before.tx_packets);
+        const auto workers = static_cast<double>(rig_.worker_count());
+        return {
+            .copies_per_second = copies / seconds,
+            .cycles_per_copy = copies > 0 ? workers * cycles / copies : 0,
+            .packets_per_second = static_cast<double>(after.content - before.content) / seconds,
+            .disturbance = watch_.since(
+                interference, std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9)))};
+    }
+
+    [[nodiscard]] std::uint64_t undisturbed() const {
+        return static_cast<std::uint64_t>(
+            std::count_if(trials_.begin(), trials_.end(), [](const Trial& trial) {
+                return trial.disturbance.empty();
+            }));
+    }
+
+    /// Of the undisturbed trials, and if they are too few, of others with them.
+    ReplicatePoint point_of_trials() {
+        std::stable_partition(trials_.begin(), trials_.end(), [](const Trial& trial) {
+            return trial.disturbance.empty();
+        });
+        ReplicatePoint point;
+        std::vector<double> rates;
+        std::vector<double> cycles;
+        std::vector<double> packets;
+        for (const Trial& trial : trials_) {
+            if (rates.size() == plan_.trials) {
+                break;
+            }
+            rates.push_back(trial.copies_per_second);
+            cycles.push_back(trial.cycles_per_copy);
+            packets.push_back(trial.packets_per_second);
+            if (!trial.disturbance.empty()) {
+                point.disturbance = std::string_view(trial.disturbance);
+            }
+        }
+        point.trials = static_cast<std::uint32_t>(rates.size());
+        point.repeated = static_cast<std::uint32_t>(trials_.size() - rates.size());
+        point.copies_per_second = spread_of(std::move(rates));
+        point.cycles_per_copy = spread_of(std::move(cycles));
+        point.packets_per_second = spread_of(std::move(packets));
+        return point;
+    }
+
+    /// What to do about a relay that sends nothing.
+    [[nodiscard]] std::string silence() const {
+        if (rig_.totals().content == 0) {
+            return fmt::format(
+                "no content came in at {}; it is UDP from {} to {}:{} and the ports "
+                "behind it, one a stream",
+                rig_.machine().ports.front().info().name,
+                to_string(RelayRig::publisher()),
+                to_string(RelayRig::address_of(0)),
+                RelayRig::kFirstUdpPort);
+        }
+        return fmt::format("port {} takes none; check its link",
+                           rig_.machine().ports.back().info().name);
+    }
+
+    const ReplicatePlan& plan_;
+    const RelayRig& rig_;
+    InterferenceWatch watch_;
+    std::vector<Trial> trials_;
+};
+
+void describe_ports(const Machine& machine, ReplicatePoint& point) {
+    std::string drivers;
+    std::string nics;
+    for (const Port& port : machine.ports) {
+        drivers += fmt::format("{}{}", drivers.empty() ? "" : ", ", port.info().driver);
+        const std::string nic = nic_of(port.info().name);
+        nics += fmt::format("{}{}", nics.empty() || nic.empty() ? "" : ", ", nic);
+    }
+    point.drivers = std::string_view(drivers);
+    point.nics = std::string_view(nics);
+}
+
+}  // namespace
+
+Result<ReplicatePoint> measure_replicate(const ReplicatePlan& plan) {
+    leave_cpus_to(plan.worker_cpus);
+    auto rig = set_up(plan);
+    if (!rig) {
+        return std::move(rig).error();
+    }
+    if (auto started = (*rig)->start(); !started) {
+        return started.error();
+    }
+    auto watch = InterferenceWatch::start(plan.worker_cpus);
+    if (!watch) {
+        return std::move(watch).error();
+    }
+    auto point = Measurement(plan, **rig, std::move(watch).value()).run();
+    if (!point) {
+        return point;
+    }
+    describe_ports((*rig)->machine(), *point);
+    if (auto balanced = (*rig)->stop(); !balanced) {
+        return balanced.error();
+    }
+    return point;
+}
+
+}  // namespace penstock::bench

@@ -1,0 +1,60 @@
+#pragma once
+
+#include "data_path/drop_reasons.h"
+#include "penstock_bench/fixed_text.h"
+#include "penstock_bench/statistics.h"
+
+#include <penstock/result.h>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace penstock::bench {
+
+/// One point of the sweep and how it is measured.
+struct ReplicatePlan {
+    std::string source;  // devargs; "": net_pcap, playing a capture of our own
+    std::string sink;    // devargs; "": net_null; the same as `source`: one port for both
+    std::uint32_t consumers = 64;
+    std::uint32_t payload_bytes = 1316;
+    std::uint32_t streams = 1;
+    bool history = true;
+    std::uint32_t ring_packets = 4096;
+    std::uint64_t memory_bytes = 0;
+    bool no_huge = false;
+    std::vector<unsigned> worker_cpus;
+    std::optional<std::uint16_t> copy_threshold_bytes;
+    std::uint64_t trials = 5;
+    std::chrono::nanoseconds trial_time{};
+    std::chrono::nanoseconds warm_up{};
+};
+
+using DropCounts = std::array<std::uint64_t, kDropReasonCount>;
+
+/// What was measured. Travels through a pipe as it is.
+struct ReplicatePoint {
+    Spread copies_per_second;    // taken by the sink
+    Spread cycles_per_copy;      // TSC cycles of all workers, whatever they did meanwhile
+    Spread packets_per_second;   // of content, into the rings
+    std::uint32_t trials = 0;    // that counted
+    std::uint32_t repeated = 0;  // that were disturbed, and done again
+    double idle_share = 0;       // of the workers' turns, by time
+    std::uint64_t copies = 0;    // made in all trials, repeated ones included
+    DropCounts drops{};          // in the same time
+    FixedText<160> disturbance;  // of trials that count although disturbed; "" if there are none
+    FixedText<200> drivers;      // of source and sink
+    FixedText<200> nics;         // of those that are NICs
+};
+
+/// Sets the relay up, measures, takes it down and proves that no packet and no mbuf is missing.
+/// DPDK is started: once per process. Errors: one line with what, why, what to do. Thread: main.
+Result<ReplicatePoint> measure_replicate(const ReplicatePlan& plan);
+
+/// The disturbed trials that may be repeated for each that has to count.
+inline constexpr std::uint32_t kRepeatsPerTrial = 4;
+
+}  // namespace penstock::bench

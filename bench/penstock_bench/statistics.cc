@@ -1,0 +1,19 @@
+#include "penstock_bench/statistics.h"
+
+#include <algorithm>
+#include <cstddef>
+
+namespace penstock::bench {
+
+Spread spread_of(std::vector<double> trials) {
+    if (trials.empty()) {
+        return {};
+    }
+    std::sort(trials.begin(), trials.end());
+    const std::size_t upper = trials.size() / 2;
+    const std::size_t lower = (trials.size() - 1) / 2;
+    return {
+        .median = (trials[lower] + trials[upper]) / 2, .min = trials.front(), .max = trials.back()};
+}
+
+}  // namespace penstock::bench

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <vector>
+
+namespace penstock::bench {
+
+/// Several trials of one figure.
+struct Spread {
+    double median = 0;
+    double min = 0;
+    double max = 0;
+};
+
+/// Of an even number of trials the median is the mean of the middle two; of none, all is 0. Pure.
+[[nodiscard]] Spread spread_of(std::vector<double> trials);
+
+}  // namespace penstock::bench
