@@ -91,4 +91,23 @@ void leave_cpus_to(const std::vector<unsigned>& worker_cpus) {
     }
 }
 
+Result<unsigned> choose_generator_cpu(const std::vector<unsigned>& worker_cpus) {
+    for (const unsigned cpu : usable_cpus()) {
+        if (std::find(worker_cpus.begin(), worker_cpus.end(), cpu) == worker_cpus.end()) {
+            return cpu;
+        }
+    }
+    return Error{ErrorCode::invalid_argument,
+                 fmt::format("the generator wants a CPU beside the workers' ({}): name fewer in "
+                             "--worker-cpus or allow this process more",
+                             fmt::join(worker_cpus, ","))};
+}
+
+void run_on(unsigned cpu) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    ::sched_setaffinity(0, sizeof(set), &set);
+}
+
 }  // namespace penstock::bench

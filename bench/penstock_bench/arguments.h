@@ -24,4 +24,11 @@ Result<std::vector<unsigned>> choose_worker_cpus(std::string_view text, std::siz
 /// CPU with a worker disturbs what it measures. To be called before DPDK starts.
 void leave_cpus_to(const std::vector<unsigned>& worker_cpus);
 
+/// A CPU for who plays the network's part: the first that no worker has.
+/// Errors: invalid_argument, if the workers have them all.
+Result<unsigned> choose_generator_cpu(const std::vector<unsigned>& worker_cpus);
+
+/// Keeps this thread on one CPU. To be called before DPDK starts.
+void run_on(unsigned cpu);
+
 }  // namespace penstock::bench

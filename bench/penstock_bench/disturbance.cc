@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <numeric>
 #include <system_error>
+#include <tuple>
 #include <unistd.h>
 #include <utility>
 
@@ -79,14 +81,18 @@ std::string disturbance_of(const Interference& during,
     const double stolen =
         static_cast<double>(during.steal_ticks) / static_cast<double>(ticks_per_second);
     if (seconds > 0 && stolen / seconds > kStealShareMax) {
-        return fmt::format("the hypervisor took {:.1f} % of the workers' CPU time",
+        return fmt::format("the hypervisor took {:.1f} % of the CPU time",
                            100 * std::min(stolen / seconds, 1.0));
     }
     if (during.involuntary_switches > 0) {
-        return fmt::format("Linux took the CPU from a worker {} time(s)",
-                           during.involuntary_switches);
+        return fmt::format("Linux took the CPU away {} time(s)", during.involuntary_switches);
     }
     return {};
+}
+
+bool is_less(const Interference& a, const Interference& b) noexcept {
+    return std::tie(a.steal_ticks, a.involuntary_switches) <
+           std::tie(b.steal_ticks, b.involuntary_switches);
 }
 
 std::optional<std::uint64_t> steal_ticks_of(std::string_view proc_stat, unsigned cpu) {
@@ -117,7 +123,8 @@ double steal_share(std::string_view stat_before, std::string_view stat_after) {
 
 std::string read_proc_stat() { return read_file("/proc/stat"); }
 
-Result<InterferenceWatch> InterferenceWatch::start(std::vector<unsigned> worker_cpus) {
+Result<InterferenceWatch> InterferenceWatch::start(std::vector<unsigned> worker_cpus,
+                                                   std::optional<unsigned> own_cpu) {
     InterferenceWatch watch(std::move(worker_cpus));
     for (unsigned worker = 0; worker < watch.cpus_.size(); ++worker) {
         watch.status_files_.push_back(status_file_of(worker + 1));
@@ -127,6 +134,10 @@ Result<InterferenceWatch> InterferenceWatch::start(std::vector<unsigned> worker_
                                      "nobody can tell whether it was disturbed; is /proc mounted?",
                                      worker + 1)};
         }
+    }
+    if (own_cpu) {
+        watch.cpus_.push_back(*own_cpu);
+        watch.status_files_.emplace_back("/proc/thread-self/status");
     }
     return watch;
 }
@@ -143,15 +154,15 @@ Interference InterferenceWatch::now() const {
     return sum;
 }
 
-std::string InterferenceWatch::since(const Interference& before,
-                                     std::chrono::nanoseconds trial) const {
+Interference InterferenceWatch::since(const Interference& before) const {
     const Interference after = now();
-    return disturbance_of(
-        {.steal_ticks = after.steal_ticks - before.steal_ticks,
-         .involuntary_switches = after.involuntary_switches - before.involuntary_switches},
-        trial,
-        cpus_.size(),
-        ticks_per_second());
+    return {.steal_ticks = after.steal_ticks - before.steal_ticks,
+            .involuntary_switches = after.involuntary_switches - before.involuntary_switches};
+}
+
+std::string InterferenceWatch::words_for(const Interference& during,
+                                         std::chrono::nanoseconds trial) const {
+    return disturbance_of(during, trial, cpus_.size(), ticks_per_second());
 }
 
 }  // namespace penstock::bench

@@ -13,16 +13,19 @@
 
 namespace penstock::bench {
 
-/// What the machine took from the workers so far, or between two looks.
+/// What the machine took so far, or between two looks, from those who have to run undisturbed.
 struct Interference {
-    std::uint64_t steal_ticks = 0;           // of the workers' CPUs, taken by the hypervisor
-    std::uint64_t involuntary_switches = 0;  // of the workers' threads
+    std::uint64_t steal_ticks = 0;           // of their CPUs, taken by the hypervisor
+    std::uint64_t involuntary_switches = 0;  // of their threads
 };
 
-/// A trial in which the hypervisor had the workers' CPUs for more than this says nothing.
+/// Whether `a` took less than `b`: steal first. Pure.
+[[nodiscard]] bool is_less(const Interference& a, const Interference& b) noexcept;
+
+/// A trial in which the hypervisor had their CPUs for more than this says nothing.
 inline constexpr double kStealShareMax = 0.005;
 
-/// Why a trial has to be repeated, in words; "" if it counts. `cpus`: of the workers. Pure.
+/// Why a trial has to be repeated, in words; "" if it counts. `cpus`: how many. Pure.
 [[nodiscard]] std::string disturbance_of(const Interference& during,
                                          std::chrono::nanoseconds trial,
                                          std::size_t cpus,
@@ -38,22 +41,26 @@ inline constexpr double kStealShareMax = 0.005;
 /// Content of /proc/stat now; "" if it cannot be read.
 [[nodiscard]] std::string read_proc_stat();
 
-/// Looks at the threads that DPDK started on lcores 1..workers and at their CPUs. Thread: main.
+/// Looks at the threads that DPDK started on lcores 1..workers and at their CPUs, and on demand at
+/// its own thread's. Thread: main.
 class InterferenceWatch {
   public:
-    /// `worker_cpus`: one a worker, in their order. Errors: system, if a thread is not found.
-    static Result<InterferenceWatch> start(std::vector<unsigned> worker_cpus);
+    /// `worker_cpus`: one a worker, in their order. `own_cpu`: of the calling thread, if it takes
+    /// part. Errors: system, if a thread is not found.
+    static Result<InterferenceWatch> start(std::vector<unsigned> worker_cpus,
+                                           std::optional<unsigned> own_cpu = std::nullopt);
     /// Since the machine or the thread started; what cannot be read counts as nothing.
     [[nodiscard]] Interference now() const;
-    /// disturbance_of() what came since `before`.
-    [[nodiscard]] std::string since(const Interference& before,
-                                    std::chrono::nanoseconds trial) const;
+    [[nodiscard]] Interference since(const Interference& before) const;
+    /// disturbance_of() what came in a trial; "" if it counts.
+    [[nodiscard]] std::string words_for(const Interference& during,
+                                        std::chrono::nanoseconds trial) const;
 
   private:
     explicit InterferenceWatch(std::vector<unsigned> cpus) noexcept : cpus_(std::move(cpus)) {}
 
     std::vector<unsigned> cpus_;
-    std::vector<std::string> status_files_;  // of the workers' threads
+    std::vector<std::string> status_files_;  // of the threads
 };
 
 }  // namespace penstock::bench

@@ -25,8 +25,6 @@ namespace {
 constexpr std::uint32_t kCapturePacketsMin = 512;
 /// What net_pcap gives every port, in infinite_rx mode, too.
 constexpr MacAddress kCapturePortMac{{0x02, 0x70, 0x63, 0x61, 0x70, 0x00}};
-/// The smallest ring there is, which is what comes nearest to none.
-constexpr std::uint32_t kRingPacketsWithoutHistory = 64;
 
 /// A directory of our own, removed with everything in it.
 class TemporaryDirectory {
@@ -57,19 +55,15 @@ class TemporaryDirectory {
     std::filesystem::path path_;
 };
 
-std::uint32_t ring_packets_of(const ReplicatePlan& plan) {
-    return plan.history ? plan.ring_packets : kRingPacketsWithoutHistory;
-}
-
 Result<void> write_content(const ReplicatePlan& plan, const std::filesystem::path& path) {
     CaptureContent content;
     content.to_mac = kCapturePortMac;
     content.to = RelayRig::address_of(0);
     content.from = RelayRig::publisher();
-    for (std::uint32_t stream = 0; stream < plan.streams; ++stream) {
+    for (std::uint32_t stream = 0; stream < plan.rig.streams; ++stream) {
         content.udp_ports.push_back(static_cast<std::uint16_t>(RelayRig::kFirstUdpPort + stream));
     }
-    content.packets = std::max(kCapturePacketsMin, plan.streams);
+    content.packets = std::max(kCapturePacketsMin, plan.rig.streams);
     content.payload_bytes = plan.payload_bytes;
     return write_capture(path, content);
 }
@@ -84,19 +78,12 @@ std::string capture_devargs(const std::filesystem::path& path, std::size_t worke
 }
 
 Result<std::unique_ptr<RelayRig>> set_up(const ReplicatePlan& plan) {
-    RigOptions options;
+    RigOptions options = plan.rig;
     options.ports = {plan.source};
     if (plan.sink != plan.source || plan.source.empty()) {
         options.ports.push_back(plan.sink.empty() ? "net_null0,no-rx=1" : plan.sink);
         options.copies_port = 1;
     }
-    options.worker_cpus = plan.worker_cpus;
-    options.memory_bytes = plan.memory_bytes;
-    options.no_huge = plan.no_huge;
-    options.ring_packets = ring_packets_of(plan);
-    options.streams = plan.streams;
-    options.consumers = plan.consumers;
-    options.copy_threshold_bytes = plan.copy_threshold_bytes;
     if (!plan.source.empty()) {
         return RelayRig::create(options);
     }
@@ -109,7 +96,7 @@ Result<std::unique_ptr<RelayRig>> set_up(const ReplicatePlan& plan) {
     if (auto written = write_content(plan, capture); !written) {
         return written.error();
     }
-    options.ports.front() = capture_devargs(capture, plan.worker_cpus.size());
+    options.ports.front() = capture_devargs(capture, plan.rig.worker_cpus.size());
     return RelayRig::create(options);
 }
 
@@ -127,6 +114,7 @@ struct Trial {
     double copies_per_second;
     double cycles_per_copy;
     double packets_per_second;
+    Interference interference;
     std::string disturbance;  // "" if it counts
 };
 
@@ -136,11 +124,11 @@ class Measurement {
         : plan_(plan), rig_(rig), watch_(std::move(watch)) {}
 
     Result<ReplicatePoint> run() {
-        std::this_thread::sleep_for(plan_.warm_up);
+        std::this_thread::sleep_for(plan_.trials.warm_up);
         const RigTotals before = rig_.totals();
         const DropCounts drops_before = drops_of(rig_);
-        const std::uint64_t attempts_max = plan_.trials * (1 + kRepeatsPerTrial);
-        for (std::uint64_t i = 0; i < attempts_max && undisturbed() < plan_.trials; ++i) {
+        const std::uint64_t attempts_max = plan_.trials.trials * (1 + kRepeatsPerTrial);
+        for (std::uint64_t i = 0; i < attempts_max && undisturbed() < plan_.trials.trials; ++i) {
             trials_.push_back(one_trial());
         }
         const RigTotals after = rig_.totals();
@@ -165,19 +153,19 @@ class Measurement {
         const Interference interference = watch_.now();
         const RigTotals before = rig_.totals();
         const std::uint64_t began = rte_rdtsc();
-        std::this_thread::sleep_for(plan_.trial_time);
+        std::this_thread::sleep_for(plan_.trials.trial_time);
         const RigTotals after = rig_.totals();
         const std::uint64_t ended = rte_rdtsc();
+        const Interference during = watch_.since(interference);
         const auto cycles = static_cast<double>(ended - began);
         const double seconds = cycles / static_cast<double>(rte_get_tsc_hz());
         const auto copies = static_cast<double>(after.tx_packets - before.tx_packets);
         const auto workers = static_cast<double>(rig_.worker_count());
-        return {
-            .copies_per_second = copies / seconds,
-            .cycles_per_copy = copies > 0 ? workers * cycles / copies : 0,
-            .packets_per_second = static_cast<double>(after.content - before.content) / seconds,
-            .disturbance = watch_.since(
-                interference, std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9)))};
+        return {.copies_per_second = copies / seconds,
+                .cycles_per_copy = copies > 0 ? workers * cycles / copies : 0,
+                .packets_per_second = static_cast<double>(after.content - before.content) / seconds,
+                .interference = during,
+                .disturbance = watch_.words_for(during, plan_.trials.trial_time)};
     }
 
     [[nodiscard]] std::uint64_t undisturbed() const {
@@ -187,17 +175,17 @@ class Measurement {
             }));
     }
 
-    /// Of the undisturbed trials, and if they are too few, of others with them.
+    /// Of the undisturbed trials, and if they are too few, of those least disturbed with them.
     ReplicatePoint point_of_trials() {
-        std::stable_partition(trials_.begin(), trials_.end(), [](const Trial& trial) {
-            return trial.disturbance.empty();
+        std::stable_sort(trials_.begin(), trials_.end(), [](const Trial& a, const Trial& b) {
+            return is_less(a.interference, b.interference);
         });
         ReplicatePoint point;
         std::vector<double> rates;
         std::vector<double> cycles;
         std::vector<double> packets;
         for (const Trial& trial : trials_) {
-            if (rates.size() == plan_.trials) {
+            if (rates.size() == plan_.trials.trials) {
                 break;
             }
             rates.push_back(trial.copies_per_second);
@@ -251,7 +239,7 @@ void describe_ports(const Machine& machine, ReplicatePoint& point) {
 }  // namespace
 
 Result<ReplicatePoint> measure_replicate(const ReplicatePlan& plan) {
-    leave_cpus_to(plan.worker_cpus);
+    leave_cpus_to(plan.rig.worker_cpus);
     auto rig = set_up(plan);
     if (!rig) {
         return std::move(rig).error();
@@ -259,7 +247,7 @@ Result<ReplicatePoint> measure_replicate(const ReplicatePlan& plan) {
     if (auto started = (*rig)->start(); !started) {
         return started.error();
     }
-    auto watch = InterferenceWatch::start(plan.worker_cpus);
+    auto watch = InterferenceWatch::start(plan.rig.worker_cpus);
     if (!watch) {
         return std::move(watch).error();
     }

@@ -2,16 +2,14 @@
 
 #include "data_path/drop_reasons.h"
 #include "penstock_bench/fixed_text.h"
+#include "penstock_bench/relay_options.h"
 #include "penstock_bench/statistics.h"
 
 #include <penstock/result.h>
 
 #include <array>
-#include <chrono>
 #include <cstdint>
-#include <optional>
 #include <string>
-#include <vector>
 
 namespace penstock::bench {
 
@@ -19,18 +17,10 @@ namespace penstock::bench {
 struct ReplicatePlan {
     std::string source;  // devargs; "": net_pcap, playing a capture of our own
     std::string sink;    // devargs; "": net_null; the same as `source`: one port for both
-    std::uint32_t consumers = 64;
     std::uint32_t payload_bytes = 1316;
-    std::uint32_t streams = 1;
     bool history = true;
-    std::uint32_t ring_packets = 4096;
-    std::uint64_t memory_bytes = 0;
-    bool no_huge = false;
-    std::vector<unsigned> worker_cpus;
-    std::optional<std::uint16_t> copy_threshold_bytes;
-    std::uint64_t trials = 5;
-    std::chrono::nanoseconds trial_time{};
-    std::chrono::nanoseconds warm_up{};
+    RigOptions rig;  // but for its ports
+    TrialPlan trials;
 };
 
 using DropCounts = std::array<std::uint64_t, kDropReasonCount>;
@@ -53,8 +43,5 @@ struct ReplicatePoint {
 /// Sets the relay up, measures, takes it down and proves that no packet and no mbuf is missing.
 /// DPDK is started: once per process. Errors: one line with what, why, what to do. Thread: main.
 Result<ReplicatePoint> measure_replicate(const ReplicatePlan& plan);
-
-/// The disturbed trials that may be repeated for each that has to count.
-inline constexpr std::uint32_t kRepeatsPerTrial = 4;
 
 }  // namespace penstock::bench

@@ -78,6 +78,16 @@ Headers headers_of(const CaptureContent& content,
 
 }  // namespace
 
+std::vector<std::uint8_t> frame_of(const CaptureContent& content,
+                                   std::uint16_t udp_port,
+                                   const std::vector<std::uint8_t>& payload) {
+    const Headers headers = headers_of(content, udp_port, payload);
+    std::vector<std::uint8_t> frame(sizeof(headers) + payload.size());
+    std::memcpy(frame.data(), &headers, sizeof(headers));
+    std::memcpy(frame.data() + sizeof(headers), payload.data(), payload.size());
+    return frame;
+}
+
 Result<void> write_capture(const std::filesystem::path& path, const CaptureContent& content) {
     std::ofstream file(path, std::ios::binary | std::ios::trunc);
     const auto put = [&file](const void* data, std::size_t bytes) {
@@ -87,14 +97,13 @@ Result<void> write_capture(const std::filesystem::path& path, const CaptureConte
     put(&header, sizeof(header));
     for (std::uint32_t i = 0; i < content.packets; ++i) {
         const auto payload = payload_of(i, content.payload_bytes);
-        const Headers frame =
-            headers_of(content, content.udp_ports[i % content.udp_ports.size()], payload);
-        const auto bytes = static_cast<std::uint32_t>(sizeof(frame) + payload.size());
+        const auto frame =
+            frame_of(content, content.udp_ports[i % content.udp_ports.size()], payload);
+        const auto bytes = static_cast<std::uint32_t>(frame.size());
         const PacketHeader packet{
             .seconds = 0, .microseconds = i, .captured_bytes = bytes, .bytes = bytes};
         put(&packet, sizeof(packet));
-        put(&frame, sizeof(frame));
-        put(payload.data(), payload.size());
+        put(frame.data(), frame.size());
     }
     file.flush();
     if (!file) {

@@ -20,6 +20,12 @@ struct CaptureContent {
     std::uint32_t payload_bytes = 1316;    // 8 or more: each starts with its number, big-endian
 };
 
+/// One packet to stream port `udp_port`: an Ethernet frame without FCS. `payload`: in place of the
+/// capture's own.
+[[nodiscard]] std::vector<std::uint8_t> frame_of(const CaptureContent& content,
+                                                 std::uint16_t udp_port,
+                                                 const std::vector<std::uint8_t>& payload);
+
 /// Writes a capture for net_pcap to play (libpcap's format, microseconds, Ethernet).
 /// Errors: system.
 Result<void> write_capture(const std::filesystem::path& path, const CaptureContent& content);

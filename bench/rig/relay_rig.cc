@@ -60,6 +60,24 @@ Error missing(std::string_view what, std::uint64_t expected, std::uint64_t found
         fmt::format("the books do not balance: {}: {} expected, {} found", what, expected, found)};
 }
 
+/// A machine whose ports are rings, which are made between DPDK's start and the ports'.
+Result<Machine> set_up_rings(DataServerConfig& config, std::vector<RingPort>& rings) {
+    const std::vector<PortConfig> ports = std::exchange(config.ports, {});
+    auto eal = Machine::start_environment(config);
+    if (!eal) {
+        return std::move(eal).error();
+    }
+    for (const PortConfig& port : ports) {
+        auto ring = make_ring_port(port.devargs);
+        if (!ring) {
+            return std::move(ring).error();
+        }
+        config.ports.push_back({ring->devargs, port.address});
+        rings.push_back(std::move(ring).value());
+    }
+    return Machine::set_up_ports(config, std::move(eal).value());
+}
+
 /// I4 for one worker: what came in is stored, given away or dropped; what was made is sent or
 /// dropped.
 Result<void> check_worker(const WorkerCounters& its) {
@@ -104,12 +122,14 @@ IpAddress RelayRig::address_of(std::size_t index) {
 
 Result<std::unique_ptr<RelayRig>> RelayRig::create(const RigOptions& options) {
     DataServerConfig config = config_of(options);
-    auto machine = Machine::set_up_ports(config);
+    std::vector<RingPort> ring_ports;
+    auto machine =
+        options.ring_ports ? set_up_rings(config, ring_ports) : Machine::set_up_ports(config);
     if (!machine) {
         return std::move(machine).error();
     }
-    std::unique_ptr<RelayRig> rig(
-        new RelayRig(options, std::move(config), std::move(machine).value()));
+    std::unique_ptr<RelayRig> rig(new RelayRig(
+        options, std::move(config), std::move(machine).value(), std::move(ring_ports)));
     auto workers = Workers::create(rig->config_, rig->machine_);
     if (!workers) {
         return std::move(workers).error();
@@ -120,10 +140,14 @@ Result<std::unique_ptr<RelayRig>> RelayRig::create(const RigOptions& options) {
     return rig;
 }
 
-RelayRig::RelayRig(const RigOptions& options, DataServerConfig config, Machine machine)
+RelayRig::RelayRig(const RigOptions& options,
+                   DataServerConfig config,
+                   Machine machine,
+                   std::vector<RingPort> ring_ports)
     : options_(options),
       config_(std::move(config)),
       machine_(std::move(machine)),
+      ring_ports_(std::move(ring_ports)),
       memory_(machine_.plan.ring_packets, machine_.socket()) {}
 
 RelayRig::~RelayRig() {

@@ -5,6 +5,7 @@
 #include "data_server/stream_memory.h"
 #include "data_server/stream_table.h"
 #include "data_server/workers.h"
+#include "rig/ring_port.h"
 
 #include <penstock/result.h>
 
@@ -19,6 +20,7 @@ namespace penstock::bench {
 
 struct RigOptions {
     std::vector<std::string> ports;  // devargs; content comes in at any
+    bool ring_ports = false;         // `ports` are names of RingPorts to be made; one worker only
     std::uint8_t copies_port = 0;    // index in `ports`: where copies leave
     std::vector<unsigned> worker_cpus{1};
     std::uint64_t memory_bytes = std::uint64_t{512} << 20U;
@@ -71,13 +73,18 @@ class RelayRig {
     Result<void> stop();
 
     [[nodiscard]] const Machine& machine() const noexcept { return machine_; }
+    /// The wire of `ports[index]`, of ring_ports. stop() wants its rings empty.
+    [[nodiscard]] const RingPort& ring_port(std::size_t index) const { return ring_ports_[index]; }
     [[nodiscard]] const WorkerCounters& counters(std::size_t worker) const {
         return workers_->counters(worker);
     }
     [[nodiscard]] std::size_t worker_count() const noexcept { return workers_->count(); }
 
   private:
-    RelayRig(const RigOptions& options, DataServerConfig config, Machine machine);
+    RelayRig(const RigOptions& options,
+             DataServerConfig config,
+             Machine machine,
+             std::vector<RingPort> ring_ports);
     Result<void> install();
     Result<void> install(std::uint32_t stream);
     Result<void> settle();
@@ -86,6 +93,7 @@ class RelayRig {
     RigOptions options_;
     DataServerConfig config_;
     Machine machine_;
+    std::vector<RingPort> ring_ports_;
     StreamMemory memory_;
     std::unique_ptr<Workers> workers_;
     std::unique_ptr<StreamTable> streams_;

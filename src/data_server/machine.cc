@@ -47,23 +47,6 @@ Result<std::vector<UniqueFd>> claim_interfaces(const DataServerConfig& config) {
     return claims;
 }
 
-Result<Eal> start_eal(const DataServerConfig& config) {
-    EalOptions options;
-    options.program = "penstock-data";
-    options.memory_bytes = config.memory_bytes;
-    options.no_huge = config.no_huge;
-    options.worker_cpus = config.worker_cpus;
-    const auto workers = static_cast<std::uint16_t>(config.worker_count());
-    for (const PortConfig& port : config.ports) {
-        if (auto checked = check_interface_queues(port.devargs, workers); !checked) {
-            return std::move(checked).error();
-        }
-        std::ranges::move(devices_of(port.devargs, workers, config.mtu),
-                          std::back_inserter(options.devices));
-    }
-    return Eal::start(options);
-}
-
 /// Frames the control thread may have on their way: in the workers' rings and on the NICs'.
 std::uint32_t control_mbufs(const DataServerConfig& config) {
     const auto queues = static_cast<std::uint32_t>(config.worker_count() * config.ports.size());
@@ -207,20 +190,44 @@ Result<Machine> make_pools(const DataServerConfig& config, Eal eal) {
 
 }  // namespace
 
+Result<Eal> Machine::start_environment(const DataServerConfig& config) {
+    EalOptions options;
+    options.program = "penstock-data";
+    options.memory_bytes = config.memory_bytes;
+    options.no_huge = config.no_huge;
+    options.worker_cpus = config.worker_cpus;
+    const auto workers = static_cast<std::uint16_t>(config.worker_count());
+    for (const PortConfig& port : config.ports) {
+        if (auto checked = check_interface_queues(port.devargs, workers); !checked) {
+            return std::move(checked).error();
+        }
+        std::ranges::move(devices_of(port.devargs, workers, config.mtu),
+                          std::back_inserter(options.devices));
+    }
+    return Eal::start(options);
+}
+
 Result<Machine> Machine::set_up_ports(const DataServerConfig& config) {
     auto claims = claim_interfaces(config);
     if (!claims) {
         return std::move(claims).error();
     }
-    auto eal = start_eal(config);
+    auto eal = start_environment(config);
     if (!eal) {
         return std::move(eal).error();
     }
-    auto machine = make_pools(config, std::move(eal).value());
+    auto machine = set_up_ports(config, std::move(eal).value());
+    if (machine) {
+        machine->claims = std::move(claims).value();
+    }
+    return machine;
+}
+
+Result<Machine> Machine::set_up_ports(const DataServerConfig& config, Eal eal) {
+    auto machine = make_pools(config, std::move(eal));
     if (!machine) {
         return machine;
     }
-    machine->claims = std::move(claims).value();
     if (auto started = start_ports(config, *machine); !started) {
         return std::move(started).error();
     }

@@ -35,6 +35,10 @@ struct Machine {
     static Result<Machine> set_up(const DataServerConfig& config);
     /// Without TAPs and neighbours: for who needs nothing of Linux.
     static Result<Machine> set_up_ports(const DataServerConfig& config);
+    /// Its first half: the environment with the ports' devices.
+    static Result<Eal> start_environment(const DataServerConfig& config);
+    /// Its second half, in an environment that has the ports' devices, whoever made them.
+    static Result<Machine> set_up_ports(const DataServerConfig& config, Eal eal);
 
     /// Where copies of worker `worker` on port `port` come from.
     [[nodiscard]] rte_mempool* copy_pool(std::size_t worker, std::size_t port) const;

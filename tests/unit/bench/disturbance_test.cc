@@ -23,7 +23,7 @@ TEST(Disturbance, LetsAQuietTrialCount) {
 TEST(Disturbance, RefusesATrialWithMoreThanHalfAPerCentOfSteal) {
     const Interference two_ticks{.steal_ticks = 2, .involuntary_switches = 0};
     EXPECT_EQ(disturbance_of(two_ticks, seconds{1}, 1, kTicksPerSecond),
-              "the hypervisor took 2.0 % of the workers' CPU time");
+              "the hypervisor took 2.0 % of the CPU time");
     EXPECT_EQ(disturbance_of(two_ticks, seconds{4}, 1, kTicksPerSecond), "");
     EXPECT_EQ(disturbance_of(two_ticks, seconds{2}, 2, kTicksPerSecond), "");
 }
@@ -31,7 +31,16 @@ TEST(Disturbance, RefusesATrialWithMoreThanHalfAPerCentOfSteal) {
 TEST(Disturbance, RefusesATrialWithOneInvoluntarySwitch) {
     EXPECT_EQ(disturbance_of(
                   {.steal_ticks = 0, .involuntary_switches = 1}, seconds{60}, 1, kTicksPerSecond),
-              "Linux took the CPU from a worker 1 time(s)");
+              "Linux took the CPU away 1 time(s)");
+}
+
+TEST(Disturbance, CountsStealAsWorseThanSwitches) {
+    const Interference quiet{.steal_ticks = 0, .involuntary_switches = 9};
+    const Interference stolen{.steal_ticks = 1, .involuntary_switches = 0};
+    EXPECT_TRUE(is_less(quiet, stolen));
+    EXPECT_FALSE(is_less(stolen, quiet));
+    EXPECT_TRUE(is_less({}, quiet));
+    EXPECT_FALSE(is_less(quiet, quiet));
 }
 
 TEST(Disturbance, ReadsTheStealOfOneCpu) {

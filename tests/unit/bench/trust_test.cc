@@ -45,10 +45,10 @@ TEST(Trust, NamesAnotherGovernor) {
 
 TEST(Trust, SaysEveryReasonAtOnce) {
     TrustFacts facts = good_facts();
-    facts.disturbance = "Linux took the CPU from a worker 2 time(s)";
+    facts.disturbance = "Linux took the CPU away 2 time(s)";
     facts.idle_share = 1;
     EXPECT_EQ(distrust(facts),
-              "disturbed, also when repeated: Linux took the CPU from a worker 2 time(s); the "
+              "disturbed, also when repeated: Linux took the CPU away 2 time(s); the "
               "source is the bottleneck: the workers were idle 100 % of the time");
 }
 

@@ -1,0 +1,29 @@
+#include "penstock_bench/fan_out_clock.h"
+
+namespace penstock::bench {
+
+void FanOutClock::take(const Stamp& stamp, std::uint64_t now) noexcept {
+    ++copies_;
+    if (stamp.number != number_) {
+        number_ = stamp.number;
+        seen_ = 0;
+        first_at_ = now;
+    }
+    ++seen_;
+    if (seen_ == consumers_) {
+        first_.record(first_at_ - stamp.due_tsc);
+        last_.record(now - stamp.due_tsc);
+        skew_.record(now - first_at_);
+    }
+}
+
+void FanOutClock::clear() noexcept {
+    number_ = ~std::uint64_t{0};
+    seen_ = 0;
+    copies_ = 0;
+    first_.clear();
+    last_.clear();
+    skew_.clear();
+}
+
+}  // namespace penstock::bench

@@ -1,0 +1,302 @@
+#include "penstock_bench/latency_point.h"
+
+#include "penstock_bench/arguments.h"
+#include "penstock_bench/disturbance.h"
+#include "penstock_bench/fan_out_clock.h"
+#include "penstock_bench/stamped_content.h"
+
+#include <fmt/format.h>
+#include <rte_cycles.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace penstock::bench {
+namespace {
+
+constexpr double kNanosecondsPerSecond = 1e9;
+constexpr unsigned kDrainBurst = 32;  // small: while it is drained nothing is sent
+static_assert(2 * kLatencyConsumersMax <= RingPort::kRingPackets);
+
+/// Generator and sink: both ends of the wire, on the thread that calls. Sends content into the
+/// port's ring and watches the copies that leave by the other's.
+class Wire {
+  public:
+    Wire(const LatencyPlan& plan, const RelayRig& rig)
+        : arriving_(*rig.ring_port(0).arriving),
+          leaving_(*rig.ring_port(1).leaving),
+          pool_(*rig.machine().payloads.get()),
+          content_(content_of(plan, rig)),
+          consumers_(plan.rig.consumers),
+          clock_(consumers_) {}
+
+    /// Whether there was room for it.
+    bool send(std::uint64_t due_tsc) noexcept {
+        rte_mbuf* const packet = rte_pktmbuf_alloc(&pool_);
+        if (packet == nullptr) {
+            return false;
+        }
+        content_.write(*packet, {.due_tsc = due_tsc, .number = sent_});
+        if (rte_ring_sp_enqueue(&arriving_, packet) != 0) {
+            rte_pktmbuf_free(packet);
+            return false;
+        }
+        ++sent_;
+        return true;
+    }
+
+    /// Takes what has left, at most a burst of it.
+    void drain() noexcept {
+        std::array<rte_mbuf*, kDrainBurst> copies;
+        const unsigned count = rte_ring_sc_dequeue_burst(
+            &leaving_, reinterpret_cast<void**>(copies.data()), kDrainBurst, nullptr);
+        if (count == 0) {
+            return;
+        }
+        const std::uint64_t now = rte_rdtsc();
+        for (unsigned i = 0; i < count; ++i) {
+            clock_.take(StampedContent::read(*copies[i]), now);
+        }
+        rte_pktmbuf_free_bulk(copies.data(), count);
+    }
+
+    /// Drains until every copy has come, or none has for a while.
+    void settle() noexcept {
+        const std::uint64_t patience = rte_get_tsc_hz() / 20;
+        std::uint64_t quiet_since = rte_rdtsc();
+        std::uint64_t copies = clock_.copies();
+        while (clock_.copies() < sent_ * consumers_ && rte_rdtsc() - quiet_since < patience) {
+            drain();
+            if (clock_.copies() != copies) {
+                copies = clock_.copies();
+                quiet_since = rte_rdtsc();
+            }
+        }
+    }
+
+    /// Begins a trial: nothing is on its way.
+    void reset() noexcept {
+        clock_.clear();
+        sent_ = 0;
+    }
+
+    [[nodiscard]] std::uint64_t sent() const noexcept { return sent_; }
+    [[nodiscard]] const FanOutClock& clock() const noexcept { return clock_; }
+    [[nodiscard]] std::uint64_t on_the_way() const noexcept {
+        return sent_ - std::min(sent_, clock_.copies() / consumers_);
+    }
+
+  private:
+    static CaptureContent content_of(const LatencyPlan& plan, const RelayRig& rig) {
+        CaptureContent content;
+        content.to_mac = rig.machine().ports.front().info().mac;
+        content.to = RelayRig::address_of(0);
+        content.from = RelayRig::publisher();
+        content.payload_bytes = plan.payload_bytes;
+        return content;
+    }
+
+    rte_ring& arriving_;
+    rte_ring& leaving_;
+    rte_mempool& pool_;
+    StampedContent content_;
+    std::uint32_t consumers_;
+    FanOutClock clock_;
+    std::uint64_t sent_ = 0;
+};
+
+struct Trial {
+    std::uint64_t due = 0;
+    std::uint64_t late = 0;
+    Interference interference;
+    std::string disturbance;  // "" if it counts
+    FanOutClock clock;
+};
+
+class Measurement {
+  public:
+    Measurement(const LatencyPlan& plan, const RelayRig& rig, InterferenceWatch watch)
+        : plan_(plan), rig_(rig), watch_(std::move(watch)), wire_(plan, rig) {}
+
+    Result<LatencyPoint> run() {
+        LatencyPoint point;
+        closed_loop(plan_.trials.warm_up);
+        point.max_packets_per_second = closed_loop(plan_.trials.trial_time);
+        if (point.max_packets_per_second <= 0) {
+            return Error{ErrorCode::unavailable,
+                         "no copy left the relay within the trial time; give more --trial-time"};
+        }
+        point.packets_per_second = plan_.packets_per_second > 0
+                                       ? plan_.packets_per_second
+                                       : plan_.load * point.max_packets_per_second;
+        open_loops(point);
+        if (last_.count() == 0) {
+            return Error{
+                ErrorCode::unavailable,
+                fmt::format("not one packet of {} got all its copies; lower --rate", due_)};
+        }
+        point.first = percentiles_of(first_);
+        point.last = percentiles_of(last_);
+        point.skew = percentiles_of(skew_);
+        point.samples = last_.count();
+        point.late_share = static_cast<double>(late_) / static_cast<double>(due_);
+        return point;
+    }
+
+  private:
+    /// Keeps so few packets on their way that none is lost. Returns packets a second.
+    double closed_loop(std::chrono::nanoseconds duration) {
+        constexpr std::uint32_t kWindowMax = 64;
+        const std::uint64_t window = std::clamp<std::uint64_t>(
+            RingPort::kRingPackets / 2 / plan_.rig.consumers, 1, kWindowMax);
+        wire_.reset();
+        const std::uint64_t began = rte_rdtsc();
+        const std::uint64_t cycles = cycles_of(duration);
+        while (rte_rdtsc() - began < cycles) {
+            if (wire_.on_the_way() < window) {
+                wire_.send(rte_rdtsc());
+            }
+            wire_.drain();
+        }
+        const auto took = static_cast<double>(rte_rdtsc() - began);
+        const auto complete = static_cast<double>(wire_.clock().complete());
+        wire_.settle();
+        return complete / took * static_cast<double>(rte_get_tsc_hz());
+    }
+
+    /// Until enough undisturbed trials are in, or the last attempt: then the least disturbed count.
+    void open_loops(LatencyPoint& point) {
+        const std::uint64_t wanted = plan_.trials.trials;
+        const std::uint64_t attempts = wanted * (1 + kRepeatsPerTrial);
+        const RigTotals before = rig_.totals();
+        std::vector<Trial> trials;
+        std::uint64_t undisturbed = 0;
+        for (std::uint64_t i = 0; i < attempts && undisturbed < wanted; ++i) {
+            trials.push_back(open_loop(point.packets_per_second));
+            undisturbed += trials.back().disturbance.empty() ? 1 : 0;
+            std::stable_sort(trials.begin(), trials.end(), [](const Trial& a, const Trial& b) {
+                return is_less(a.interference, b.interference);
+            });
+            if (trials.size() > wanted) {
+                trials.pop_back();
+                ++point.repeated;
+            }
+        }
+        const RigTotals after = rig_.totals();
+        point.idle_share = 1 - static_cast<double>(after.busy_cycles - before.busy_cycles) /
+                                   std::max(static_cast<double>(after.cycles - before.cycles), 1.0);
+        point.trials = static_cast<std::uint32_t>(trials.size());
+        for (const Trial& trial : trials) {
+            add(trial, point);
+        }
+    }
+
+    void add(const Trial& trial, LatencyPoint& point) {
+        if (!trial.disturbance.empty()) {
+            point.disturbance = std::string_view(trial.disturbance);
+        }
+        first_.add(trial.clock.first());
+        last_.add(trial.clock.last());
+        skew_.add(trial.clock.skew());
+        due_ += trial.due;
+        late_ += trial.late;
+        point.lost_copies += trial.due * plan_.rig.consumers - trial.clock.copies();
+    }
+
+    /// Every packet leaves at its own time or as soon after it as the generator can, and counts
+    /// from its own time: a stall of whoever it was shows in every packet that was due meanwhile.
+    Trial open_loop(double packets_per_second) {
+        constexpr unsigned kSendBurst = 8;  // then the sink has its turn
+        const double interval = static_cast<double>(rte_get_tsc_hz()) / packets_per_second;
+        const std::uint64_t late = rte_get_tsc_hz() / 1'000'000;
+        Trial trial{.due = 0,
+                    .late = 0,
+                    .interference = {},
+                    .disturbance = {},
+                    .clock = FanOutClock(plan_.rig.consumers)};
+        wire_.reset();
+        const Interference interference = watch_.now();
+        const std::uint64_t began = rte_rdtsc();
+        const std::uint64_t end = began + cycles_of(plan_.trials.trial_time);
+        std::uint64_t due = began;
+        while (due < end) {
+            for (unsigned i = 0; i < kSendBurst && due < end; ++i) {
+                const std::uint64_t now = rte_rdtsc();
+                if (now < due) {
+                    break;
+                }
+                wire_.send(due);
+                trial.late += now - due > late ? 1 : 0;
+                ++trial.due;
+                due = began + static_cast<std::uint64_t>(interval * static_cast<double>(trial.due));
+            }
+            wire_.drain();
+        }
+        wire_.settle();
+        trial.interference = watch_.since(interference);
+        trial.disturbance = watch_.words_for(trial.interference, plan_.trials.trial_time);
+        trial.clock = wire_.clock();
+        return trial;
+    }
+
+    static std::uint64_t cycles_of(std::chrono::nanoseconds duration) {
+        return static_cast<std::uint64_t>(std::chrono::duration<double>(duration).count() *
+                                          static_cast<double>(rte_get_tsc_hz()));
+    }
+
+    static Percentiles percentiles_of(const Histogram& cycles) {
+        const double scale = kNanosecondsPerSecond / static_cast<double>(rte_get_tsc_hz());
+        const auto at = [&](double share) {
+            return scale * static_cast<double>(cycles.percentile(share));
+        };
+        return {.p50 = at(0.5), .p90 = at(0.9), .p99 = at(0.99), .p999 = at(0.999), .max = at(1)};
+    }
+
+    const LatencyPlan& plan_;
+    const RelayRig& rig_;
+    InterferenceWatch watch_;
+    Wire wire_;
+    Histogram first_;
+    Histogram last_;
+    Histogram skew_;
+    std::uint64_t due_ = 0;
+    std::uint64_t late_ = 0;
+};
+
+}  // namespace
+
+Result<LatencyPoint> measure_latency(const LatencyPlan& plan) {
+    run_on(plan.generator_cpu);
+    RigOptions options = plan.rig;
+    options.ports = {"content", "copies"};
+    options.ring_ports = true;
+    options.copies_port = 1;
+    auto rig = RelayRig::create(options);
+    if (!rig) {
+        return std::move(rig).error();
+    }
+    if (auto started = (*rig)->start(); !started) {
+        return started.error();
+    }
+    auto watch = InterferenceWatch::start(plan.rig.worker_cpus, plan.generator_cpu);
+    if (!watch) {
+        return std::move(watch).error();
+    }
+    auto point = Measurement(plan, **rig, std::move(watch).value()).run();
+    if (!point) {
+        return point;
+    }
+    point->drivers = std::string_view("net_ring, net_ring");
+    if (auto balanced = (*rig)->stop(); !balanced) {
+        return balanced.error();
+    }
+    return point;
+}
+
+}  // namespace penstock::bench

@@ -1,0 +1,49 @@
+#include "penstock_bench/fan_out_clock.h"
+
+#include <gtest/gtest.h>
+
+namespace penstock::bench {
+namespace {
+
+TEST(FanOutClock, TakesFirstAndLastCopyOfEachPacket) {
+    FanOutClock clock(3);
+    clock.take({.due_tsc = 100, .number = 0}, 110);
+    clock.take({.due_tsc = 100, .number = 0}, 115);
+    EXPECT_EQ(clock.complete(), 0U);
+    clock.take({.due_tsc = 100, .number = 0}, 121);
+    EXPECT_EQ(clock.complete(), 1U);
+    EXPECT_EQ(clock.first().max(), 10U);
+    EXPECT_EQ(clock.last().max(), 21U);
+    EXPECT_EQ(clock.skew().max(), 11U);
+}
+
+TEST(FanOutClock, KnowsNoSkewOfASingleCopy) {
+    FanOutClock clock(1);
+    clock.take({.due_tsc = 5, .number = 7}, 9);
+    EXPECT_EQ(clock.complete(), 1U);
+    EXPECT_EQ(clock.skew().max(), 0U);
+}
+
+TEST(FanOutClock, LeavesAPacketOutThatLostACopy) {
+    FanOutClock clock(2);
+    clock.take({.due_tsc = 0, .number = 0}, 1);
+    clock.take({.due_tsc = 10, .number = 1}, 11);
+    clock.take({.due_tsc = 10, .number = 1}, 13);
+    EXPECT_EQ(clock.complete(), 1U);
+    EXPECT_EQ(clock.copies(), 3U);
+    EXPECT_EQ(clock.last().max(), 3U);
+}
+
+TEST(FanOutClock, TellsTheSameNumberInANewTrialFromTheOld) {
+    FanOutClock clock(2);
+    clock.take({.due_tsc = 0, .number = 0}, 1);
+    clock.clear();
+    clock.take({.due_tsc = 50, .number = 0}, 60);
+    clock.take({.due_tsc = 50, .number = 0}, 61);
+    EXPECT_EQ(clock.complete(), 1U);
+    EXPECT_EQ(clock.copies(), 2U);
+    EXPECT_EQ(clock.first().max(), 10U);
+}
+
+}  // namespace
+}  // namespace penstock::bench
