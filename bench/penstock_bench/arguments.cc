@@ -1,13 +1,9 @@
 #include "penstock_bench/arguments.h"
 
-#include "data_server/config.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
-#include <sched.h>
-#include <set>
 #include <system_error>
 
 namespace penstock::bench {
@@ -40,74 +36,28 @@ Result<std::vector<std::uint64_t>> parse_numbers(std::string_view name,
     return numbers;
 }
 
-Result<std::vector<unsigned>> choose_worker_cpus(std::string_view text, std::size_t workers) {
-    const std::set<unsigned> usable = usable_cpus();
-    std::vector<unsigned> cpus;
-    if (text.empty()) {
-        cpus.assign(std::next(usable.begin()), usable.end());
-        cpus.push_back(*usable.begin());
-    } else {
-        constexpr std::uint64_t kCpuMax = CPU_SETSIZE - 1;
-        const auto numbers = parse_numbers("worker-cpus", text, 0, kCpuMax);
-        if (!numbers) {
-            return numbers.error();
-        }
-        cpus.assign(numbers->begin(), numbers->end());
-    }
-    for (const unsigned cpu : cpus) {
-        if (!usable.contains(cpu) || std::count(cpus.begin(), cpus.end(), cpu) > 1) {
-            return Error{
-                ErrorCode::invalid_argument,
-                fmt::format("--worker-cpus {}: CPU {} is {}; name each of these at most once: {}",
-                            text,
-                            cpu,
-                            usable.contains(cpu) ? "named twice" : "not one this process may use",
-                            fmt::join(usable, ","))};
-        }
-    }
-    if (cpus.size() < workers) {
+Result<double> parse_share(std::string_view name,
+                           std::string_view text,
+                           double least,
+                           double most) {
+    constexpr double kPerCent = 100;
+    double number = 0;
+    const char* const end = text.data() + text.size();
+    const auto [next, error] = std::from_chars(text.data(), end, number);
+    const bool is_share = error == std::errc{} && std::string_view(next, end) == "%";
+    const bool is_zero = error == std::errc{} && next == end && number == 0;
+    const double share = number / kPerCent;
+    if ((!is_share && !is_zero) || !(share >= least && share <= most)) {
         return Error{ErrorCode::invalid_argument,
-                     fmt::format("{} workers want a CPU each and there are {}: lower --workers or "
-                                 "name more in --worker-cpus",
-                                 workers,
-                                 cpus.size())};
+                     fmt::format("--{} {}: wants a share from {:g}% to {:g}%, for example --{} "
+                                 "0.5%",
+                                 name,
+                                 text,
+                                 kPerCent * least,
+                                 kPerCent * most,
+                                 name)};
     }
-    cpus.resize(workers);
-    return cpus;
-}
-
-void leave_cpus_to(const std::vector<unsigned>& worker_cpus) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    bool any = false;
-    for (const unsigned cpu : usable_cpus()) {
-        if (std::find(worker_cpus.begin(), worker_cpus.end(), cpu) == worker_cpus.end()) {
-            CPU_SET(cpu, &set);
-            any = true;
-        }
-    }
-    if (any) {
-        ::sched_setaffinity(0, sizeof(set), &set);
-    }
-}
-
-Result<unsigned> choose_generator_cpu(const std::vector<unsigned>& worker_cpus) {
-    for (const unsigned cpu : usable_cpus()) {
-        if (std::find(worker_cpus.begin(), worker_cpus.end(), cpu) == worker_cpus.end()) {
-            return cpu;
-        }
-    }
-    return Error{ErrorCode::invalid_argument,
-                 fmt::format("the generator wants a CPU beside the workers' ({}): name fewer in "
-                             "--worker-cpus or allow this process more",
-                             fmt::join(worker_cpus, ","))};
-}
-
-void run_on(unsigned cpu) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(cpu, &set);
-    ::sched_setaffinity(0, sizeof(set), &set);
+    return share;
 }
 
 }  // namespace penstock::bench

@@ -15,20 +15,8 @@ Result<std::vector<std::uint64_t>> parse_numbers(std::string_view name,
                                                  std::uint64_t least,
                                                  std::uint64_t most);
 
-/// The workers' CPUs: `text` ("1,2") if it is not empty, else those this process may use from the
-/// second on, and the first behind them. `workers`: how many are needed at most.
-/// Errors: invalid_argument, naming --worker-cpus.
-Result<std::vector<unsigned>> choose_worker_cpus(std::string_view text, std::size_t workers);
-
-/// Keeps this process, as far as it may use other CPUs, off those of the workers: whoever shares a
-/// CPU with a worker disturbs what it measures. To be called before DPDK starts.
-void leave_cpus_to(const std::vector<unsigned>& worker_cpus);
-
-/// A CPU for who plays the network's part: the first that no worker has.
-/// Errors: invalid_argument, if the workers have them all.
-Result<unsigned> choose_generator_cpu(const std::vector<unsigned>& worker_cpus);
-
-/// Keeps this thread on one CPU. To be called before DPDK starts.
-void run_on(unsigned cpu);
+/// "0.5%" of option `name` as 0.005, or "0"; within least..most as shares.
+/// Errors: invalid_argument. Pure.
+Result<double> parse_share(std::string_view name, std::string_view text, double least, double most);
 
 }  // namespace penstock::bench

@@ -51,8 +51,6 @@ std::vector<std::uint64_t> numbers_in(std::string_view line) {
     return numbers;
 }
 
-std::uint64_t ticks_per_second() { return static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK)); }
-
 /// The status file of the thread with one of the names that DPDK 22.11 (before and since its
 /// point releases) and later versions give an lcore's thread.
 std::string status_file_of(unsigned lcore) {
@@ -120,6 +118,8 @@ double steal_share(std::string_view stat_before, std::string_view stat_after) {
                        : static_cast<double>(after[kStealColumn] - before[kStealColumn]) /
                              static_cast<double>(passed);
 }
+
+std::uint64_t ticks_per_second() { return static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK)); }
 
 std::string read_proc_stat() { return read_file("/proc/stat"); }
 

@@ -36,6 +36,9 @@ inline constexpr double kStealShareMax = 0.005;
 /// nonvoluntary_ctxt_switches in a task's /proc status (proc(5)). Pure.
 [[nodiscard]] std::optional<std::uint64_t> involuntary_switches_of(std::string_view status);
 
+/// Of the columns in /proc/stat.
+[[nodiscard]] std::uint64_t ticks_per_second();
+
 /// Share of all CPUs' time that the hypervisor took between two contents of /proc/stat. Pure.
 [[nodiscard]] double steal_share(std::string_view stat_before, std::string_view stat_after);
 /// Content of /proc/stat now; "" if it cannot be read.

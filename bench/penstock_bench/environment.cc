@@ -98,6 +98,16 @@ std::string governor_of(const std::vector<unsigned>& cpus) {
     return governor;
 }
 
+PortNames names_of(const Machine& machine) {
+    PortNames names;
+    for (const Port& port : machine.ports) {
+        names.drivers += fmt::format("{}{}", names.drivers.empty() ? "" : ", ", port.info().driver);
+        const std::string nic = nic_of(port.info().name);
+        names.nics += fmt::format("{}{}", names.nics.empty() || nic.empty() ? "" : ", ", nic);
+    }
+    return names;
+}
+
 std::string nic_of(std::string_view port_name) {
     if (!is_pci_device(port_name)) {
         return {};

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "data_server/machine.h"
+
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +28,12 @@ struct Environment {
 /// "performance", "mixed" if they differ, or "not readable". See
 /// https://www.kernel.org/doc/html/latest/admin-guide/pm/cpufreq.html
 [[nodiscard]] std::string governor_of(const std::vector<unsigned>& cpus);
+
+struct PortNames {
+    std::string drivers;  // "net_pcap, net_null"
+    std::string nics;     // of those that are NICs, "" if none
+};
+[[nodiscard]] PortNames names_of(const Machine& machine);
 
 /// The port's PCI address and ids if it is a NIC; "" if it is virtual.
 [[nodiscard]] std::string nic_of(std::string_view port_name);

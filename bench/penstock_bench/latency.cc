@@ -4,6 +4,7 @@
 #include "penstock_bench/arguments.h"
 #include "penstock_bench/child.h"
 #include "penstock_bench/commands.h"
+#include "penstock_bench/cpus.h"
 #include "penstock_bench/disturbance.h"
 #include "penstock_bench/environment.h"
 #include "penstock_bench/latency_point.h"

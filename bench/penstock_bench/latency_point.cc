@@ -1,7 +1,8 @@
 #include "penstock_bench/latency_point.h"
 
-#include "penstock_bench/arguments.h"
+#include "penstock_bench/cpus.h"
 #include "penstock_bench/disturbance.h"
+#include "penstock_bench/environment.h"
 #include "penstock_bench/fan_out_clock.h"
 #include "penstock_bench/stamped_content.h"
 
@@ -273,6 +274,7 @@ class Measurement {
 
 Result<LatencyPoint> measure_latency(const LatencyPlan& plan) {
     run_on(plan.generator_cpu);
+    go_first();
     RigOptions options = plan.rig;
     options.ports = {"content", "copies"};
     options.ring_ports = true;
@@ -292,7 +294,7 @@ Result<LatencyPoint> measure_latency(const LatencyPlan& plan) {
     if (!point) {
         return point;
     }
-    point->drivers = std::string_view("net_ring, net_ring");
+    point->drivers = std::string_view(names_of((*rig)->machine()).drivers);
     if (auto balanced = (*rig)->stop(); !balanced) {
         return balanced.error();
     }

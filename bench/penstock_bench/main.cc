@@ -23,6 +23,7 @@ struct Command {
 // clang-format off
 constexpr std::array kCommands{
     Command{"replicate", "copies a second of the relay itself, from and to any DPDK port", bench::run_replicate},
+    Command{"relay",     "what comes through the relay without loss, over memif or NICs",   bench::run_relay},
     Command{"latency",   "what the relay adds to a packet's way, under an open loop",      bench::run_latency},
 };
 // clang-format on

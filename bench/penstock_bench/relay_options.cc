@@ -1,6 +1,7 @@
 #include "penstock_bench/relay_options.h"
 
 #include "penstock_bench/arguments.h"
+#include "penstock_bench/cpus.h"
 
 #include <fmt/format.h>
 

@@ -1,8 +1,9 @@
 #include "penstock_bench/replicate_point.h"
 
-#include "penstock_bench/arguments.h"
+#include "penstock_bench/cpus.h"
 #include "penstock_bench/disturbance.h"
 #include "penstock_bench/environment.h"
+#include "penstock_bench/temporary_directory.h"
 #include "rig/capture_file.h"
 #include "rig/relay_rig.h"
 
@@ -10,11 +11,8 @@
 #include <rte_cycles.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
-#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -25,35 +23,6 @@ namespace {
 constexpr std::uint32_t kCapturePacketsMin = 512;
 /// What net_pcap gives every port, in infinite_rx mode, too.
 constexpr MacAddress kCapturePortMac{{0x02, 0x70, 0x63, 0x61, 0x70, 0x00}};
-
-/// A directory of our own, removed with everything in it.
-class TemporaryDirectory {
-  public:
-    static Result<TemporaryDirectory> create() {
-        std::string name = std::filesystem::temp_directory_path() / "penstock-bench-XXXXXX";
-        if (::mkdtemp(name.data()) == nullptr) {
-            return Error{ErrorCode::system,
-                         fmt::format("{} cannot be made: {}; point TMPDIR to a directory that can "
-                                     "be written",
-                                     name,
-                                     std::generic_category().message(errno))};
-        }
-        return TemporaryDirectory(std::move(name));
-    }
-    TemporaryDirectory(TemporaryDirectory&& other) noexcept
-        : path_(std::exchange(other.path_, {})) {}
-    ~TemporaryDirectory() {
-        if (!path_.empty()) {
-            std::error_code ignored;
-            std::filesystem::remove_all(path_, ignored);
-        }
-    }
-    [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
-
-  private:
-    explicit TemporaryDirectory(std::string path) : path_(std::move(path)) {}
-    std::filesystem::path path_;
-};
 
 Result<void> write_content(const ReplicatePlan& plan, const std::filesystem::path& path) {
     CaptureContent content;
@@ -224,22 +193,11 @@ class Measurement {
     std::vector<Trial> trials_;
 };
 
-void describe_ports(const Machine& machine, ReplicatePoint& point) {
-    std::string drivers;
-    std::string nics;
-    for (const Port& port : machine.ports) {
-        drivers += fmt::format("{}{}", drivers.empty() ? "" : ", ", port.info().driver);
-        const std::string nic = nic_of(port.info().name);
-        nics += fmt::format("{}{}", nics.empty() || nic.empty() ? "" : ", ", nic);
-    }
-    point.drivers = std::string_view(drivers);
-    point.nics = std::string_view(nics);
-}
-
 }  // namespace
 
 Result<ReplicatePoint> measure_replicate(const ReplicatePlan& plan) {
     leave_cpus_to(plan.rig.worker_cpus);
+    go_first();
     auto rig = set_up(plan);
     if (!rig) {
         return std::move(rig).error();
@@ -255,7 +213,9 @@ Result<ReplicatePoint> measure_replicate(const ReplicatePlan& plan) {
     if (!point) {
         return point;
     }
-    describe_ports((*rig)->machine(), *point);
+    const PortNames names = names_of((*rig)->machine());
+    point->drivers = std::string_view(names.drivers);
+    point->nics = std::string_view(names.nics);
     if (auto balanced = (*rig)->stop(); !balanced) {
         return balanced.error();
     }

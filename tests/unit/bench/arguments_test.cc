@@ -1,7 +1,5 @@
 #include "penstock_bench/arguments.h"
 
-#include "data_server/config.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -25,25 +23,18 @@ TEST(Arguments, RefusesWhatIsNoListOfNumbersInRange) {
     }
 }
 
-TEST(Arguments, GivesEveryWorkerACpuOfItsOwn) {
-    const std::size_t count = usable_cpus().size();
-    const auto cpus = choose_worker_cpus("", count);
-    ASSERT_TRUE(cpus.ok());
-    EXPECT_EQ(std::set<unsigned>(cpus->begin(), cpus->end()), usable_cpus());
-    EXPECT_EQ(cpus->back(), *usable_cpus().begin()) << "where everything else runs comes last";
+TEST(Arguments, ReadsAShareWithItsSign) {
+    EXPECT_DOUBLE_EQ(parse_share("loss", "0.5%", 0, 0.5).value(), 0.005);
+    EXPECT_DOUBLE_EQ(parse_share("loss", "0", 0, 0.5).value(), 0);
+    EXPECT_DOUBLE_EQ(parse_share("loss", "50%", 0, 0.5).value(), 0.5);
 }
 
-TEST(Arguments, RefusesMoreWorkersThanCpus) {
-    const auto cpus = choose_worker_cpus("", usable_cpus().size() + 1);
-    ASSERT_FALSE(cpus.ok());
-    EXPECT_THAT(cpus.error().message, HasSubstr("--workers"));
-}
-
-TEST(Arguments, RefusesACpuThatIsNamedTwiceOrNotThere) {
-    const std::string first = std::to_string(*usable_cpus().begin());
-    EXPECT_THAT(choose_worker_cpus(first + "," + first, 1).error().message,
-                HasSubstr("named twice"));
-    EXPECT_THAT(choose_worker_cpus("1023", 1).error().message, HasSubstr("not one"));
+TEST(Arguments, RefusesWhatIsNoShareInRange) {
+    for (const char* text : {"", "%", "0.5", "51%", "-1%", "nan%", "1%%", "1 %"}) {
+        const auto share = parse_share("loss", text, 0, 0.5);
+        ASSERT_FALSE(share.ok()) << text;
+        EXPECT_THAT(share.error().message, HasSubstr("--loss")) << text;
+    }
 }
 
 }  // namespace

@@ -1,0 +1,301 @@
+// What comes through the relay from another process or machine: generator, wire, relay, wire, sink.
+#include "base/options.h"
+#include "penstock_bench/arguments.h"
+#include "penstock_bench/commands.h"
+#include "penstock_bench/cpus.h"
+#include "penstock_bench/disturbance.h"
+#include "penstock_bench/environment.h"
+#include "penstock_bench/progress.h"
+#include "penstock_bench/relay_options.h"
+#include "penstock_bench/relay_point.h"
+#include "penstock_bench/report.h"
+#include "penstock_bench/trust.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace penstock::bench {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr const char* kProgram = "penstock-bench relay";
+constexpr TrialPlan kTrials{
+    .trials = 5, .trial_time = milliseconds{300}, .warm_up = milliseconds{200}};
+constexpr double kPerCent = 100;
+constexpr double kMillion = 1e6;
+
+struct Sweep {
+    std::vector<std::uint64_t> consumers;
+    std::vector<std::uint64_t> payloads;
+    std::vector<std::uint64_t> workers;
+    std::vector<bool> histories;
+    std::vector<std::string> ports;
+    std::vector<std::string> peer_ports;
+    SearchGoal goal;
+    unsigned generator_cpu = 0;
+    RelayOptions relay{kTrials};
+    Output output;
+};
+
+/// As written on the command line.
+struct Words {
+    std::string consumers = "1,64";
+    std::string payloads = "22,1316";
+    std::string workers = "1";
+    std::string histories = "on";
+    std::string loss = "0";
+    std::string precision = "1%";
+};
+
+void declare(Options& options, Words& words, Sweep& sweep) {
+    options.text("consumers", words.consumers, "N,N,...", "copies of a packet");
+    options.text("payload", words.payloads, "N,N,...", "UDP payload bytes of a packet");
+    options.text("workers", words.workers, "N,N,...", "workers of the relay");
+    options.text("history", words.histories, "on|off|on,off", "keep packets for who joins later");
+    options.text("loss", words.loss, "0|SHARE%", "that a rate may have: 0 for NDR, 0.5% for PDR");
+    options.text("precision", words.precision, "SHARE%", "of the rate, at which the search ends");
+    options.texts("port",
+                  sweep.ports,
+                  "DEVARGS",
+                  "DPDK port of the relay; twice: for content, for copies (default: net_memif)");
+    options.texts("peer-port",
+                  sweep.peer_ports,
+                  "DEVARGS",
+                  "of generator and sink, at the other end of each --port's wire");
+    sweep.relay.add_to(options);
+    sweep.output.add_to(options);
+}
+
+Result<void> check_ports(const Sweep& sweep) {
+    constexpr std::size_t kMost = 2;
+    if (sweep.ports.size() != sweep.peer_ports.size() || sweep.ports.size() > kMost) {
+        return Error{ErrorCode::invalid_argument,
+                     fmt::format("{} of --port and {} of --peer-port: give one or two of each, "
+                                 "the ends of the same wires in the same order",
+                                 sweep.ports.size(),
+                                 sweep.peer_ports.size())};
+    }
+    return {};
+}
+
+Result<void> fill(const Words& words, Sweep& sweep) {
+    auto consumers = parse_numbers("consumers", words.consumers, 1, 1'000'000);
+    auto payloads = parse_numbers("payload", words.payloads, 1, 1'472);
+    auto workers = parse_numbers("workers", words.workers, 1, 64);
+    auto histories = parse_histories(words.histories);
+    const auto loss = parse_share("loss", words.loss, 0, 0.5);
+    const auto precision = parse_share("precision", words.precision, 0.0001, 0.5);
+    for (const Error* error : {consumers ? nullptr : &consumers.error(),
+                               payloads ? nullptr : &payloads.error(),
+                               workers ? nullptr : &workers.error(),
+                               histories ? nullptr : &histories.error(),
+                               loss ? nullptr : &loss.error(),
+                               precision ? nullptr : &precision.error()}) {
+        if (error != nullptr) {
+            return *error;
+        }
+    }
+    sweep.consumers = std::move(consumers).value();
+    sweep.payloads = std::move(payloads).value();
+    sweep.workers = std::move(workers).value();
+    sweep.histories = std::move(histories).value();
+    sweep.goal = {.loss_share = *loss, .precision_share = *precision};
+    if (auto checked = check_ports(sweep); !checked) {
+        return checked;
+    }
+    const std::uint64_t most = *std::max_element(sweep.workers.begin(), sweep.workers.end());
+    if (auto checked = sweep.relay.check(most); !checked) {
+        return checked;
+    }
+    const auto cpu = choose_generator_cpu(sweep.relay.worker_cpus());
+    if (!cpu) {
+        return cpu.error();
+    }
+    sweep.generator_cpu = *cpu;
+    return sweep.output.open();
+}
+
+std::vector<RelayPlan> points_of(const Sweep& sweep) {
+    std::vector<RelayPlan> points;
+    for (const bool history : sweep.histories) {
+        for (const std::uint64_t workers : sweep.workers) {
+            for (const std::uint64_t payload : sweep.payloads) {
+                for (const std::uint64_t consumers : sweep.consumers) {
+                    RelayPlan point;
+                    point.ports = sweep.ports;
+                    point.peer_ports = sweep.peer_ports;
+                    point.rig = sweep.relay.rig(workers, history);
+                    point.rig.consumers = static_cast<std::uint32_t>(consumers);
+                    point.payload_bytes = static_cast<std::uint32_t>(payload);
+                    point.history = history;
+                    point.goal = sweep.goal;
+                    point.generator_cpu = sweep.generator_cpu;
+                    point.trials = sweep.relay.trials();
+                    points.push_back(std::move(point));
+                }
+            }
+        }
+    }
+    return points;
+}
+
+Fields fields_of(const LostBy& lost) {
+    Fields fields;
+    const auto add = [&fields](std::string_view name, std::uint64_t copies) {
+        if (copies > 0) {
+            fields.push_back({std::string(name), copies});
+        }
+    };
+    add("generator", lost.generator);
+    add("before_relay", lost.before_relay);
+    for (std::size_t reason = 0; reason < lost.drops.size(); ++reason) {
+        add(kDropReasonTexts[reason].name, lost.drops[reason]);
+    }
+    add("after_relay", lost.after_relay);
+    return fields;
+}
+
+/// A rate is the relay's own only if the relay, and neither end of its wires, could do no more.
+std::string distrust_of(const RelayPlan& plan, const RelayPoint& point) {
+    std::string why = distrust({.disturbance = point.disturbance.text(),
+                                .copies = 0,
+                                .tx_queue_full = 0,
+                                .idle_share = 0,
+                                .governor = governor_of(plan.rig.worker_cpus)});
+    const auto add = [&why](const std::string& reason) {
+        why += (why.empty() ? "" : "; ") + reason;
+    };
+    if (point.packets_per_second <= 0) {
+        add("every rate that was offered lost more than allowed");
+    } else if (point.lossy_packets_per_second <= 0) {
+        add("the generator is the bottleneck: nothing was lost at the most it offered");
+    } else if (point.idle_share > kIdleShareMax) {
+        add(
+            fmt::format("the wire or its peer is the bottleneck: the workers were idle {:.0f} % of "
+                        "the time",
+                        kPerCent * point.idle_share));
+    }
+    return why;
+}
+
+Fields row_of(const RelayPlan& plan, const RelayPoint& point, const std::string& why) {
+    return {{"consumers", std::uint64_t{plan.rig.consumers}},
+            {"payload_bytes", std::uint64_t{plan.payload_bytes}},
+            {"workers", std::uint64_t{plan.rig.worker_cpus.size()}},
+            {"history", plan.history},
+            {"loss_goal_share", plan.goal.loss_share},
+            {"rate_packets_per_second", point.packets_per_second},
+            {"offered_copies_per_second", point.offered_copies_per_second},
+            {"received_copies_per_second", point.received_copies_per_second},
+            {"loss_share", point.loss_share},
+            {"lossy_packets_per_second", point.lossy_packets_per_second},
+            {"lost_by", fields_of(point.lost_by)},
+            {"max_copies_per_second",
+             Fields{{"median", point.max_copies_per_second.median},
+                    {"min", point.max_copies_per_second.min},
+                    {"max", point.max_copies_per_second.max},
+                    {"trials", plan.trials.trials}}},
+            {"trials", std::uint64_t{point.trials}},
+            {"repeated", std::uint64_t{point.repeated}},
+            {"idle_share", point.idle_share},
+            {"trusted", why.empty()},
+            {"why", why}};
+}
+
+std::string text_of(const RelayPlan& plan, const RelayPoint& point, const std::string& why) {
+    std::string lost;
+    for (const Field& field : fields_of(point.lost_by)) {
+        lost += fmt::format(
+            "{}{} {}", lost.empty() ? "" : ", ", std::get<std::uint64_t>(field.value), field.key);
+    }
+    return fmt::format(
+        "{} consumers, {} bytes, {} worker(s), history {}, loss up to {:.3g} %\n"
+        "  at most    {:8.3f} Mcopies/s received ({:.3f} .. {:.3f}) when all the wire takes is "
+        "offered\n"
+        "  loss-free  {:8.3f} Mcopies/s offered, {:.3f} received, {:.3g} % lost; {:.3f} "
+        "Mpackets/s; "
+        "workers idle {:.0f} %\n"
+        "  above it   {:8.3f} Mpackets/s lost copies: {}\n"
+        "  {} trials, {} of them repeated\n{}",
+        plan.rig.consumers,
+        plan.payload_bytes,
+        plan.rig.worker_cpus.size(),
+        plan.history ? "on" : "off",
+        kPerCent * plan.goal.loss_share,
+        point.max_copies_per_second.median / kMillion,
+        point.max_copies_per_second.min / kMillion,
+        point.max_copies_per_second.max / kMillion,
+        point.offered_copies_per_second / kMillion,
+        point.received_copies_per_second / kMillion,
+        kPerCent * point.loss_share,
+        point.packets_per_second / kMillion,
+        kPerCent * point.idle_share,
+        point.lossy_packets_per_second / kMillion,
+        lost.empty() ? "none" : lost,
+        point.trials,
+        point.repeated,
+        why.empty() ? "" : "  not to be trusted: " + why + '\n');
+}
+
+Result<void> run(const Sweep& sweep) {
+    const std::string stat_before = read_proc_stat();
+    Report report{
+        .benchmark = "relay", .environment = environment_of(sweep.relay.worker_cpus()), .rows = {}};
+    sweep.output.say(text_of(report.environment));
+    const std::vector<RelayPlan> points = points_of(sweep);
+    const Progress progress(points.size());
+    for (const RelayPlan& plan : points) {
+        progress.show(
+            report.rows.size(),
+            fmt::format("{} consumers, {} bytes", plan.rig.consumers, plan.payload_bytes));
+        const auto point = measure_relay(plan);
+        progress.clear();
+        if (!point) {
+            return point.error();
+        }
+        report.environment.drivers = point->drivers.text();
+        report.environment.nics = point->nics.empty() ? "none: virtual ports" : point->nics.text();
+        const std::string why = distrust_of(plan, *point);
+        report.rows.push_back(row_of(plan, *point, why));
+        sweep.output.say(text_of(plan, *point, why));
+    }
+    report.environment.steal_share = steal_share(stat_before, read_proc_stat());
+    sweep.output.say(fmt::format("ports     {}; NICs {}\nsteal     {:.2f} % of all CPU time",
+                                 report.environment.drivers,
+                                 report.environment.nics,
+                                 kPerCent * report.environment.steal_share));
+    return sweep.output.write(report);
+}
+
+}  // namespace
+
+int run_relay(int argc, const char* const* argv) {
+    Words words;
+    Sweep sweep;
+    Options options(kProgram, "what comes through the relay, with a stated loss");
+    declare(options, words, sweep);
+    const auto outcome = options.parse(argc, argv);
+    if (!outcome) {
+        return fail(kProgram, outcome.error());
+    }
+    if (*outcome == Options::Outcome::exit) {
+        return 0;
+    }
+    if (const auto filled = fill(words, sweep); !filled) {
+        return fail(kProgram, filled.error());
+    }
+    if (const auto done = run(sweep); !done) {
+        return fail(kProgram, done.error());
+    }
+    return 0;
+}
+
+}  // namespace penstock::bench
