@@ -13,16 +13,18 @@ void FanOutClock::take(const Stamp& stamp, std::uint64_t now) noexcept {
     if (seen_ == consumers_) {
         first_.record(first_at_ - stamp.due_tsc);
         last_.record(now - stamp.due_tsc);
+        added_.record(now - stamp.due_tsc - stamp.late_cycles);
         skew_.record(now - first_at_);
     }
 }
 
 void FanOutClock::clear() noexcept {
-    number_ = ~std::uint64_t{0};
+    number_ = ~std::uint32_t{0};
     seen_ = 0;
     copies_ = 0;
     first_.clear();
     last_.clear();
+    added_.clear();
     skew_.clear();
 }
 

@@ -22,17 +22,20 @@ class FanOutClock {
     [[nodiscard]] std::uint64_t copies() const noexcept { return copies_; }
     [[nodiscard]] const Histogram& first() const noexcept { return first_; }
     [[nodiscard]] const Histogram& last() const noexcept { return last_; }
+    /// Last copy, without the time its packet left too late.
+    [[nodiscard]] const Histogram& added() const noexcept { return added_; }
     [[nodiscard]] const Histogram& skew() const noexcept { return skew_; }  // last minus first
     void clear() noexcept;
 
   private:
     std::uint32_t consumers_;
-    std::uint64_t number_ = ~std::uint64_t{0};  // of the packet whose copies come now
+    std::uint32_t number_ = ~std::uint32_t{0};  // of the packet whose copies come now
     std::uint32_t seen_ = 0;                    // of them
     std::uint64_t first_at_ = 0;
     std::uint64_t copies_ = 0;
     Histogram first_;
     Histogram last_;
+    Histogram added_;
     Histogram skew_;
 };
 

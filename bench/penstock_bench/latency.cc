@@ -27,8 +27,10 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr const char* kProgram = "penstock-bench latency";
+/// Short trials: where generator and relay keep every CPU busy, Linux interrupts one or the other
+/// some hundred times a second, and what it interrupted is repeated.
 constexpr TrialPlan kTrials{
-    .trials = 20, .trial_time = milliseconds{50}, .warm_up = milliseconds{200}};
+    .trials = 50, .trial_time = milliseconds{10}, .warm_up = milliseconds{200}};
 constexpr double kNanosecondsPerMicrosecond = 1'000;
 
 struct Sweep {
@@ -142,6 +144,7 @@ Fields row_of(const LatencyPlan& plan, const LatencyPoint& point, const std::str
             {"load", point.packets_per_second / point.max_packets_per_second},
             {"first_us", fields_of(point.first)},
             {"last_us", fields_of(point.last)},
+            {"added_us", fields_of(point.added)},
             {"skew_us", fields_of(point.skew)},
             {"samples", point.samples},
             {"lost_copies", point.lost_copies},
@@ -174,7 +177,7 @@ std::string text_of(const LatencyPlan& plan, const LatencyPoint& point, const st
                point.packets_per_second,
                kPerCent * point.packets_per_second / point.max_packets_per_second) +
            line_of("first copy", point.first) + line_of("last copy", point.last) +
-           line_of("skew", point.skew) +
+           line_of("  once sent", point.added) + line_of("skew", point.skew) +
            fmt::format(
                "  {} packets in {} trial(s), {} repeated; {:.1f} % left more than 1 us "
                "after they were due; worker idle {:.0f} %\n",

@@ -5,6 +5,7 @@
 #include "penstock_bench/environment.h"
 #include "penstock_bench/fan_out_clock.h"
 #include "penstock_bench/stamped_content.h"
+#include "penstock_bench/statistics.h"
 
 #include <fmt/format.h>
 #include <rte_cycles.h>
@@ -38,12 +39,15 @@ class Wire {
           clock_(consumers_) {}
 
     /// Whether there was room for it.
-    bool send(std::uint64_t due_tsc) noexcept {
+    bool send(std::uint64_t due_tsc, std::uint64_t now) noexcept {
         rte_mbuf* const packet = rte_pktmbuf_alloc(&pool_);
         if (packet == nullptr) {
             return false;
         }
-        content_.write(*packet, {.due_tsc = due_tsc, .number = sent_});
+        content_.write(*packet,
+                       {.due_tsc = due_tsc,
+                        .number = static_cast<std::uint32_t>(sent_),
+                        .late_cycles = static_cast<std::uint32_t>(now - due_tsc)});
         if (rte_ring_sp_enqueue(&arriving_, packet) != 0) {
             rte_pktmbuf_free(packet);
             return false;
@@ -69,7 +73,7 @@ class Wire {
 
     /// Drains until every copy has come, or none has for a while.
     void settle() noexcept {
-        const std::uint64_t patience = rte_get_tsc_hz() / 20;
+        const std::uint64_t patience = rte_get_tsc_hz() / 100;
         std::uint64_t quiet_since = rte_rdtsc();
         std::uint64_t copies = clock_.copies();
         while (clock_.copies() < sent_ * consumers_ && rte_rdtsc() - quiet_since < patience) {
@@ -128,7 +132,11 @@ class Measurement {
     Result<LatencyPoint> run() {
         LatencyPoint point;
         closed_loop(plan_.trials.warm_up);
-        point.max_packets_per_second = closed_loop(plan_.trials.trial_time);
+        std::vector<double> rates;
+        for (std::uint64_t i = 0; i < plan_.trials.trials; ++i) {
+            rates.push_back(closed_loop(plan_.trials.trial_time));
+        }
+        point.max_packets_per_second = spread_of(std::move(rates)).median;
         if (point.max_packets_per_second <= 0) {
             return Error{ErrorCode::unavailable,
                          "no copy left the relay within the trial time; give more --trial-time"};
@@ -144,6 +152,7 @@ class Measurement {
         }
         point.first = percentiles_of(first_);
         point.last = percentiles_of(last_);
+        point.added = percentiles_of(added_);
         point.skew = percentiles_of(skew_);
         point.samples = last_.count();
         point.late_share = static_cast<double>(late_) / static_cast<double>(due_);
@@ -161,7 +170,8 @@ class Measurement {
         const std::uint64_t cycles = cycles_of(duration);
         while (rte_rdtsc() - began < cycles) {
             if (wire_.on_the_way() < window) {
-                wire_.send(rte_rdtsc());
+                const std::uint64_t now = rte_rdtsc();
+                wire_.send(now, now);
             }
             wire_.drain();
         }
@@ -204,6 +214,7 @@ class Measurement {
         }
         first_.add(trial.clock.first());
         last_.add(trial.clock.last());
+        added_.add(trial.clock.added());
         skew_.add(trial.clock.skew());
         due_ += trial.due;
         late_ += trial.late;
@@ -232,7 +243,7 @@ class Measurement {
                 if (now < due) {
                     break;
                 }
-                wire_.send(due);
+                wire_.send(due, now);
                 trial.late += now - due > late ? 1 : 0;
                 ++trial.due;
                 due = began + static_cast<std::uint64_t>(interval * static_cast<double>(trial.due));
@@ -265,6 +276,7 @@ class Measurement {
     Wire wire_;
     Histogram first_;
     Histogram last_;
+    Histogram added_;
     Histogram skew_;
     std::uint64_t due_ = 0;
     std::uint64_t late_ = 0;

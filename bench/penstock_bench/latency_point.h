@@ -35,6 +35,7 @@ struct LatencyPoint {
     double packets_per_second = 0;      // offered
     Percentiles first;                  // copy, from when its packet was due
     Percentiles last;                   // copy
+    Percentiles added;                  // the same from when its packet was in the port's ring
     Percentiles skew;                   // last minus first, of each packet
     std::uint64_t samples = 0;          // packets of which every copy came
     std::uint64_t lost_copies = 0;      // of all packets that were due

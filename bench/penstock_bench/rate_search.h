@@ -17,8 +17,8 @@ struct SearchGoal {
 class RateSearch {
   public:
     static constexpr unsigned kLossesThatCount = 2;
-    static constexpr unsigned kDisturbedMax = 3;  // at one rate
-    static constexpr unsigned kTrialsMax = 60;
+    static constexpr unsigned kDisturbedMax = 10;  // at one rate
+    static constexpr unsigned kTrialsMax = 200;
 
     /// `rate_max`: the most that can be offered, > 0. `first`: where to begin, e.g. what came
     /// through when the most was offered.

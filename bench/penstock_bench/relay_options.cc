@@ -43,8 +43,7 @@ void RelayOptions::add_to(Options& options) {
                  "N,N,...",
                  "one a worker (default: from the second on that may be used)");
     options.number("trials", trials_.trials, 1, 1'000, "trials a point");
-    options.duration(
-        "trial-time", trials_.trial_time, milliseconds{10}, minutes{1}, "of one trial");
+    options.duration("trial-time", trials_.trial_time, milliseconds{1}, minutes{1}, "of one trial");
     options.duration("warm-up", trials_.warm_up, nanoseconds{0}, minutes{1}, "before the first");
     options.flag("quick", quick_, "at most 3 trials of 100ms, after 50ms");
 }

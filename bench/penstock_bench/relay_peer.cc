@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 #include <thread>
 #include <utility>
@@ -24,6 +25,10 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds kReadyPatience{60'000};
 constexpr milliseconds kLinkPatience{10'000};
+/// A generator that was stalled for longer has not offered the rate.
+constexpr double kKeptShareMin = 0.98;
+/// Of all copies, those that may come after the last packet was sent.
+constexpr double kLateShareMax = 0.02;
 constexpr std::uint64_t kMemoryBytes = std::uint64_t{128} << 20U;
 constexpr std::uint32_t kMbufs = 16'383;
 
@@ -123,7 +128,7 @@ class Measurement {
         double came_through = 0;
         for (std::uint64_t i = 0; i < plan_.trials.trials; ++i) {
             const Trial trial = one_trial(kUnpaced);
-            received.push_back(per_second(trial.counts.received));
+            received.push_back(per_second(trial.counts.in_time));
             offered = std::max(offered, per_second(trial.counts.sent));
             came_through = std::max(came_through, received.back() / copies_);
         }
@@ -143,8 +148,13 @@ class Measurement {
         Trial lossy;
         while (const auto rate = search.next()) {
             Trial trial = one_trial(*rate);
+            const auto lossy_before = search.lossy();
             search.record(trial.loss_share, !trial.disturbance.empty());
-            (trial.loss_share <= plan_.goal.loss_share ? found : lossy) = std::move(trial);
+            if (trial.loss_share <= plan_.goal.loss_share) {
+                found = std::move(trial);
+            } else if (search.lossy() != lossy_before) {
+                lossy = std::move(trial);
+            }
         }
         point.packets_per_second = search.found();
         point.lossy_packets_per_second = search.lossy().value_or(0);
@@ -170,10 +180,7 @@ class Measurement {
         trial.counts = traffic_.run(packets_per_second, seconds);
         const Interference own = watch_.since(own_before);
         const RelayCounts after = relay_counts();
-        const double expected = static_cast<double>(trial.counts.due) * copies_;
-        trial.loss_share =
-            expected > 0 ? std::max(0.0, 1 - static_cast<double>(trial.counts.received) / expected)
-                         : 1;
+        trial.loss_share = share_lost(trial.counts);
         trial.lost_by = lost_between(before, after, trial.counts);
         trial.idle_share = 1 - static_cast<double>(after.busy_cycles - before.busy_cycles) /
                                    std::max(static_cast<double>(after.cycles - before.cycles), 1.0);
@@ -186,7 +193,24 @@ class Measurement {
                            plan_.trials.trial_time,
                            plan_.rig.worker_cpus.size() + 1,
                            ticks_per_second());
+        const double kept = per_second(trial.counts.due) / packets_per_second;
+        if (std::isfinite(packets_per_second) && kept < kKeptShareMin) {
+            trial.loss_share = 1;
+            trial.disturbance = fmt::format("the generator kept {:.0f} % of its rate", 100 * kept);
+        }
         return trial;
+    }
+
+    /// What did not come, and if it is more than what is always on its way, what came too late:
+    /// else the queues between would pass for speed in a trial that they can hold.
+    [[nodiscard]] double share_lost(const TrafficCounts& counts) const {
+        const double expected = static_cast<double>(counts.due) * copies_;
+        if (expected <= 0) {
+            return 1;
+        }
+        const double received = static_cast<double>(counts.received) / expected;
+        const double in_time = static_cast<double>(counts.in_time) / expected;
+        return std::max(0.0, 1 - (received - in_time > kLateShareMax ? in_time : received));
     }
 
     [[nodiscard]] LostBy lost_between(const RelayCounts& before,
@@ -204,6 +228,7 @@ class Measurement {
             lost.drops[reason] =
                 (after.drops[reason] - before.drops[reason]) * (is_of_copies ? 1 : copies);
         }
+        lost.late = counts.received - counts.in_time;
         lost.after_relay = less(after.tx_packets - before.tx_packets, counts.received);
         return lost;
     }

@@ -88,7 +88,7 @@ Result<void> be_relay(const RelayPlan& plan, RelayBoard& board, void* result) {
 /// Two wires of shared memory between two processes; see
 /// https://doc.dpdk.org/guides-22.11/nics/memif.html
 void wire_by_memif(const std::filesystem::path& directory, RelayPlan& plan) {
-    constexpr int kRingSizeLog2 = 11;
+    constexpr int kRingSizeLog2 = 12;
     for (const char* const wire : {"content", "copies"}) {
         const auto devargs = [&](const char* role) {
             return fmt::format("net_memif_{},role={},id=0,socket={},socket-abstract=no,rsize={}",

@@ -29,7 +29,8 @@ struct RelayPlan {
 
 /// Where copies were lost, each in copies.
 struct LostBy {
-    std::uint64_t generator = 0;     // their packet was due, but its port full or itself too slow
+    std::uint64_t generator = 0;     // their packet was to be sent and the port full
+    std::uint64_t late = 0;          // not lost, but behind: came when nothing was sent any more
     std::uint64_t before_relay = 0;  // their packet left the generator and did not come in
     std::array<std::uint64_t, kDropReasonCount> drops{};  // of the relay; packets as their copies
     std::uint64_t after_relay = 0;                        // taken by its port and not received
@@ -37,7 +38,7 @@ struct LostBy {
 
 /// What was measured. Travels through a pipe as it is.
 struct RelayPoint {
-    Spread max_copies_per_second;   // received while as much is offered as the wire takes
+    Spread max_copies_per_second;   // received meanwhile, when all that the wire takes is offered
     double packets_per_second = 0;  // the highest rate within the goal; 0: none
     double offered_copies_per_second = 0;
     double received_copies_per_second = 0;

@@ -12,8 +12,10 @@ namespace penstock::bench {
 /// What a packet tells of itself, at the front of its payload, in this machine's byte order.
 struct Stamp {
     std::uint64_t due_tsc = 0;  // when it was to be sent, whether or not that came true
-    std::uint64_t number = 0;
+    std::uint32_t number = 0;
+    std::uint32_t late_cycles = 0;  // after which it was put into the port's ring
 };
+static_assert(sizeof(Stamp) == 16);
 
 /// Makes content for stream port RelayRig::kFirstUdpPort that carries stamps under a valid UDP
 /// checksum, and reads them from copies of it.

@@ -12,9 +12,10 @@ namespace penstock::bench {
 
 /// Counts of a stretch of traffic.
 struct TrafficCounts {
-    std::uint64_t due = 0;       // packets whose time came
+    std::uint64_t due = 0;       // packets that were to be sent
     std::uint64_t sent = 0;      // of them, taken by the port
     std::uint64_t received = 0;  // copies
+    std::uint64_t in_time = 0;   // of them, before the end of sending
 };
 
 /// Sends one frame over and over from one port and counts what comes back at another, both polled
@@ -29,8 +30,8 @@ class Traffic {
             std::uint32_t copies);
 
     /// Sends at that rate for that long, then receives until nothing has come for a while.
-    /// `packets_per_second`: max() for as much as the port takes; then what it does not take was
-    /// never due.
+    /// `packets_per_second`: infinite for as much as the port takes; then what it does not take was
+    /// never due. A sender that was kept from its work leaves packets out: fewer are due.
     [[nodiscard]] TrafficCounts run(double packets_per_second, double seconds);
     /// Receives until nothing has come for a while.
     void settle() noexcept;
@@ -39,7 +40,6 @@ class Traffic {
     static constexpr std::uint16_t kBurst = 32;
 
     void send_due(std::uint64_t due) noexcept;
-    void finish(std::uint64_t due) noexcept;
     std::uint16_t send(std::uint16_t packets) noexcept;
     std::uint16_t receive() noexcept;
 
@@ -49,6 +49,7 @@ class Traffic {
     std::vector<std::uint8_t> frame_;
     std::uint32_t copies_;
     TrafficCounts counts_;
+    std::uint64_t skipped_ = 0;  // packets whose time passed while nobody could send them
 };
 
 }  // namespace penstock::bench

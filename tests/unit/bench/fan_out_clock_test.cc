@@ -7,10 +7,10 @@ namespace {
 
 TEST(FanOutClock, TakesFirstAndLastCopyOfEachPacket) {
     FanOutClock clock(3);
-    clock.take({.due_tsc = 100, .number = 0}, 110);
-    clock.take({.due_tsc = 100, .number = 0}, 115);
+    clock.take({.due_tsc = 100, .number = 0, .late_cycles = 0}, 110);
+    clock.take({.due_tsc = 100, .number = 0, .late_cycles = 0}, 115);
     EXPECT_EQ(clock.complete(), 0U);
-    clock.take({.due_tsc = 100, .number = 0}, 121);
+    clock.take({.due_tsc = 100, .number = 0, .late_cycles = 0}, 121);
     EXPECT_EQ(clock.complete(), 1U);
     EXPECT_EQ(clock.first().max(), 10U);
     EXPECT_EQ(clock.last().max(), 21U);
@@ -19,16 +19,23 @@ TEST(FanOutClock, TakesFirstAndLastCopyOfEachPacket) {
 
 TEST(FanOutClock, KnowsNoSkewOfASingleCopy) {
     FanOutClock clock(1);
-    clock.take({.due_tsc = 5, .number = 7}, 9);
+    clock.take({.due_tsc = 5, .number = 7, .late_cycles = 0}, 9);
     EXPECT_EQ(clock.complete(), 1U);
     EXPECT_EQ(clock.skew().max(), 0U);
 }
 
+TEST(FanOutClock, KnowsWhatTheGeneratorAddedItself) {
+    FanOutClock clock(1);
+    clock.take({.due_tsc = 100, .number = 0, .late_cycles = 30}, 150);
+    EXPECT_EQ(clock.last().max(), 50U);
+    EXPECT_EQ(clock.added().max(), 20U);
+}
+
 TEST(FanOutClock, LeavesAPacketOutThatLostACopy) {
     FanOutClock clock(2);
-    clock.take({.due_tsc = 0, .number = 0}, 1);
-    clock.take({.due_tsc = 10, .number = 1}, 11);
-    clock.take({.due_tsc = 10, .number = 1}, 13);
+    clock.take({.due_tsc = 0, .number = 0, .late_cycles = 0}, 1);
+    clock.take({.due_tsc = 10, .number = 1, .late_cycles = 0}, 11);
+    clock.take({.due_tsc = 10, .number = 1, .late_cycles = 0}, 13);
     EXPECT_EQ(clock.complete(), 1U);
     EXPECT_EQ(clock.copies(), 3U);
     EXPECT_EQ(clock.last().max(), 3U);
@@ -36,10 +43,10 @@ TEST(FanOutClock, LeavesAPacketOutThatLostACopy) {
 
 TEST(FanOutClock, TellsTheSameNumberInANewTrialFromTheOld) {
     FanOutClock clock(2);
-    clock.take({.due_tsc = 0, .number = 0}, 1);
+    clock.take({.due_tsc = 0, .number = 0, .late_cycles = 0}, 1);
     clock.clear();
-    clock.take({.due_tsc = 50, .number = 0}, 60);
-    clock.take({.due_tsc = 50, .number = 0}, 61);
+    clock.take({.due_tsc = 50, .number = 0, .late_cycles = 0}, 60);
+    clock.take({.due_tsc = 50, .number = 0, .late_cycles = 0}, 61);
     EXPECT_EQ(clock.complete(), 1U);
     EXPECT_EQ(clock.copies(), 2U);
     EXPECT_EQ(clock.first().max(), 10U);

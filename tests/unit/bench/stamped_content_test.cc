@@ -37,13 +37,14 @@ CaptureContent content_of(std::uint32_t payload_bytes) {
     return content;
 }
 
-constexpr Stamp kStamp{.due_tsc = 0x0123'4567'89ab'cdef, .number = 0xfedc'ba98'7654'3210};
+constexpr Stamp kStamp{
+    .due_tsc = 0x0123'4567'89ab'cdef, .number = 0xfedc'ba98, .late_cycles = 0x7654'3210};
 
 TEST(StampedContent, HasValidChecksumsWhateverItsStamp) {
     for (const std::uint32_t payload_bytes : {16U, 23U, 1'472U}) {
         const StampedContent content(content_of(payload_bytes));
         LooseMbuf packet;
-        for (const Stamp& stamp : {Stamp{}, kStamp, Stamp{~0ULL, ~0ULL}}) {
+        for (const Stamp& stamp : {Stamp{}, kStamp, Stamp{~0ULL, ~0U, ~0U}}) {
             content.write(packet.mbuf, stamp);
             EXPECT_EQ(packet.mbuf.pkt_len, kIpv4FrameHeaderBytes + payload_bytes);
             EXPECT_EQ(packet.mbuf.data_len, packet.mbuf.pkt_len);
@@ -64,6 +65,7 @@ TEST(StampedContent, IsReadFromACopyInOnePiece) {
     const Stamp stamp = StampedContent::read(packet.mbuf);
     EXPECT_EQ(stamp.due_tsc, kStamp.due_tsc);
     EXPECT_EQ(stamp.number, kStamp.number);
+    EXPECT_EQ(stamp.late_cycles, kStamp.late_cycles);
 }
 
 TEST(StampedContent, IsReadFromACopyThatSharesItsPayload) {
