@@ -16,8 +16,6 @@ using std::chrono::minutes;
 using std::chrono::nanoseconds;
 
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20U;
-/// The smallest ring there is, which is what comes nearest to none.
-constexpr std::uint32_t kRingPacketsWithoutHistory = 64;
 constexpr TrialPlan kQuick{
     .trials = 3, .trial_time = milliseconds{100}, .warm_up = milliseconds{50}};
 /// Set-up, tear-down, and the installation of a million flows.
@@ -74,8 +72,7 @@ RigOptions RelayOptions::rig(std::size_t workers, bool history) const {
     rig.worker_cpus.assign(cpus_.begin(), cpus_.begin() + static_cast<std::ptrdiff_t>(workers));
     rig.memory_bytes = memory_bytes_;
     rig.no_huge = no_huge_;
-    rig.ring_packets =
-        history ? static_cast<std::uint32_t>(ring_packets_) : kRingPacketsWithoutHistory;
+    rig.ring_packets = history ? static_cast<std::uint32_t>(ring_packets_) : 0;
     rig.copy_threshold_bytes = copy_threshold_bytes_;
     return rig;
 }
