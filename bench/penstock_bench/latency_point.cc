@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 #include <rte_cycles.h>
+#include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
@@ -27,16 +28,17 @@ constexpr unsigned kDrainBurst = 32;  // small: while it is drained nothing is s
 static_assert(2 * kLatencyConsumersMax <= RingPort::kRingPackets);
 
 /// Generator and sink: both ends of the wire, on the thread that calls. Sends content into the
-/// port's ring and watches the copies that leave by the other's.
+/// port's ring and takes the copies that leave by the other's. Clears the clock while nothing is on
+/// its way: packets and copies pass through rings, which order its memory between the threads.
 class Wire {
   public:
-    Wire(const LatencyPlan& plan, const RelayRig& rig)
+    Wire(const LatencyPlan& plan, const RelayRig& rig, FanOutClock& clock)
         : arriving_(*rig.ring_port(0).arriving),
           leaving_(*rig.ring_port(1).leaving),
           pool_(*rig.machine().payloads.get()),
           content_(content_of(plan, rig)),
           consumers_(plan.rig.consumers),
-          clock_(consumers_) {}
+          clock_(clock) {}
 
     /// Whether there was room for it.
     bool send(std::uint64_t due_tsc, std::uint64_t now) noexcept {
@@ -64,10 +66,7 @@ class Wire {
         if (count == 0) {
             return;
         }
-        const std::uint64_t now = rte_rdtsc();
-        for (unsigned i = 0; i < count; ++i) {
-            clock_.take(StampedContent::read(*copies[i]), now);
-        }
+        received_ += count;
         rte_pktmbuf_free_bulk(copies.data(), count);
     }
 
@@ -75,11 +74,11 @@ class Wire {
     void settle() noexcept {
         const std::uint64_t patience = rte_get_tsc_hz() / 100;
         std::uint64_t quiet_since = rte_rdtsc();
-        std::uint64_t copies = clock_.copies();
-        while (clock_.copies() < sent_ * consumers_ && rte_rdtsc() - quiet_since < patience) {
+        std::uint64_t copies = received_;
+        while (received_ < sent_ * consumers_ && rte_rdtsc() - quiet_since < patience) {
             drain();
-            if (clock_.copies() != copies) {
-                copies = clock_.copies();
+            if (received_ != copies) {
+                copies = received_;
                 quiet_since = rte_rdtsc();
             }
         }
@@ -89,12 +88,15 @@ class Wire {
     void reset() noexcept {
         clock_.clear();
         sent_ = 0;
+        received_ = 0;
     }
 
-    [[nodiscard]] std::uint64_t sent() const noexcept { return sent_; }
+    /// Copies that came to the sink.
+    [[nodiscard]] std::uint64_t received() const noexcept { return received_; }
+    /// Once settled: what the worker saw.
     [[nodiscard]] const FanOutClock& clock() const noexcept { return clock_; }
     [[nodiscard]] std::uint64_t on_the_way() const noexcept {
-        return sent_ - std::min(sent_, clock_.copies() / consumers_);
+        return sent_ - std::min(sent_, received_ / consumers_);
     }
 
   private:
@@ -112,13 +114,15 @@ class Wire {
     rte_mempool& pool_;
     StampedContent content_;
     std::uint32_t consumers_;
-    FanOutClock clock_;
+    FanOutClock& clock_;  // written: the worker, while packets are on their way; else this thread
     std::uint64_t sent_ = 0;
+    std::uint64_t received_ = 0;
 };
 
 struct Trial {
     std::uint64_t due = 0;
     std::uint64_t late = 0;
+    std::uint64_t received = 0;
     Interference interference;
     std::string disturbance;  // "" if it counts
     FanOutClock clock;
@@ -126,8 +130,11 @@ struct Trial {
 
 class Measurement {
   public:
-    Measurement(const LatencyPlan& plan, const RelayRig& rig, InterferenceWatch watch)
-        : plan_(plan), rig_(rig), watch_(std::move(watch)), wire_(plan, rig) {}
+    Measurement(const LatencyPlan& plan,
+                const RelayRig& rig,
+                FanOutClock& clock,
+                InterferenceWatch watch)
+        : plan_(plan), rig_(rig), watch_(std::move(watch)), wire_(plan, rig, clock) {}
 
     Result<LatencyPoint> run() {
         LatencyPoint point;
@@ -176,7 +183,8 @@ class Measurement {
             wire_.drain();
         }
         const auto took = static_cast<double>(rte_rdtsc() - began);
-        const auto complete = static_cast<double>(wire_.clock().complete());
+        const auto complete =
+            static_cast<double>(wire_.received()) / static_cast<double>(plan_.rig.consumers);
         wire_.settle();
         return complete / took * static_cast<double>(rte_get_tsc_hz());
     }
@@ -218,7 +226,7 @@ class Measurement {
         skew_.add(trial.clock.skew());
         due_ += trial.due;
         late_ += trial.late;
-        point.lost_copies += trial.due * plan_.rig.consumers - trial.clock.copies();
+        point.lost_copies += trial.due * plan_.rig.consumers - trial.received;
     }
 
     /// Every packet leaves at its own time or as soon after it as the generator can, and counts
@@ -229,6 +237,7 @@ class Measurement {
         const std::uint64_t late = rte_get_tsc_hz() / 1'000'000;
         Trial trial{.due = 0,
                     .late = 0,
+                    .received = 0,
                     .interference = {},
                     .disturbance = {},
                     .clock = FanOutClock(plan_.rig.consumers)};
@@ -253,6 +262,7 @@ class Measurement {
         wire_.settle();
         trial.interference = watch_.since(interference);
         trial.disturbance = watch_.words_for(trial.interference, plan_.trials.trial_time);
+        trial.received = wire_.received();
         trial.clock = wire_.clock();
         return trial;
     }
@@ -282,6 +292,19 @@ class Measurement {
     std::uint64_t late_ = 0;
 };
 
+/// What rte_eth_tx_burst() is given, before the driver has it; in the worker's thread.
+std::uint16_t watch_copies(std::uint16_t /*port*/,
+                           std::uint16_t /*queue*/,
+                           rte_mbuf** copies,
+                           std::uint16_t count,
+                           void* clock) {
+    const std::uint64_t now = rte_rdtsc();
+    for (std::uint16_t i = 0; i < count; ++i) {
+        static_cast<FanOutClock*>(clock)->take(StampedContent::read(*copies[i]), now);
+    }
+    return count;
+}
+
 }  // namespace
 
 Result<LatencyPoint> measure_latency(const LatencyPlan& plan) {
@@ -291,9 +314,16 @@ Result<LatencyPoint> measure_latency(const LatencyPlan& plan) {
     options.ports = {"content", "copies"};
     options.ring_ports = true;
     options.copies_port = 1;
+    FanOutClock clock(plan.rig.consumers);  // outlives the worker
     auto rig = RelayRig::create(options);
     if (!rig) {
         return std::move(rig).error();
+    }
+    const PortQueue leaving = (*rig)->machine().ports.back().queue_of(0);
+    if (rte_eth_add_tx_callback(leaving.port_id, leaving.queue, watch_copies, &clock) == nullptr) {
+        return Error{ErrorCode::system,
+                     "DPDK does not let us see what is sent: it was built without "
+                     "RTE_ETHDEV_RXTX_CALLBACKS"};
     }
     if (auto started = (*rig)->start(); !started) {
         return started.error();
@@ -302,7 +332,7 @@ Result<LatencyPoint> measure_latency(const LatencyPlan& plan) {
     if (!watch) {
         return std::move(watch).error();
     }
-    auto point = Measurement(plan, **rig, std::move(watch).value()).run();
+    auto point = Measurement(plan, **rig, clock, std::move(watch).value()).run();
     if (!point) {
         return point;
     }

@@ -33,7 +33,7 @@ struct Percentiles {
 struct LatencyPoint {
     double max_packets_per_second = 0;  // that the same ports reach without loss
     double packets_per_second = 0;      // offered
-    Percentiles first;                  // copy, from when its packet was due
+    Percentiles first;                  // copy handed to TX, from when its packet was due
     Percentiles last;                   // copy
     Percentiles added;                  // the same from when its packet was in the port's ring
     Percentiles skew;                   // last minus first, of each packet
