@@ -24,7 +24,7 @@ Report two_rows() {
                            {"rate", Fields{{"median", 2.0}}},
                            {"drops", Fields{{"tx_queue_full", std::uint64_t{7}}}},
                            {"trusted", false},
-                           {"why", std::string("one, \"two\"")}});
+                           {"why", std::string("one, \"\"two")}});
     return report;
 }
 
@@ -37,7 +37,7 @@ TEST(Report, IsOneJsonObject) {
         EndsWith(
             R"("rows":[{"consumers":64,"rate":{"median":1.5},"drops":{},"trusted":true,"why":""},)"
             R"({"consumers":1,"rate":{"median":2},"drops":{"tx_queue_full":7},"trusted":false,)"
-            R"("why":"one, \"two\""}]})"
+            R"("why":"one, \"\"two"}]})"
             "\n"));
 }
 
@@ -47,7 +47,7 @@ TEST(Report, HasACsvColumnForEveryKeyOfAnyRow) {
     EXPECT_THAT(csv,
                 EndsWith("\nconsumers,rate_median,trusted,why,drops_tx_queue_full\n"
                          "64,1.5,true,,\n"
-                         "1,2,false,\"one, \"\"two\"\"\",7\n"));
+                         "1,2,false,\"one, \"\"\"\"two\",7\n"));
 }
 
 TEST(Report, ShowsTheMachineToPeople) {

@@ -37,8 +37,7 @@ CaptureContent content_of(std::uint32_t payload_bytes) {
     return content;
 }
 
-constexpr Stamp kStamp{
-    .due_tsc = 0x0123'4567'89ab'cdef, .number = 0xfedc'ba98, .late_cycles = 0x7654'3210};
+constexpr Stamp kStamp{.due_tsc = 0x0123'4567'89ab'cdef, .number = 70'007, .late_cycles = 12'345};
 
 TEST(StampedContent, HasValidChecksumsWhateverItsStamp) {
     for (const std::uint32_t payload_bytes : {16U, 23U, 1'472U}) {
