@@ -31,7 +31,7 @@ milliseconds patience_for(const TrialPlan& plan) {
 void RelayOptions::add_to(Options& options) {
     options.bytes("memory", memory_bytes_, 32 * kMiB, kMiB * kMiB, "of hugepages, for each point");
     options.flag("no-huge", no_huge_, "plain memory in place of hugepages: slower");
-    options.number("ring-packets", ring_packets_, 64, 65'536, "a stream's newest packets, kept");
+    options.number("ring-packets", ring_packets_, 1, 65'536, "a stream's newest packets, kept");
     options.text("copy-threshold",
                  copy_threshold_,
                  "auto|BYTES",
