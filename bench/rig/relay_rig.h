@@ -88,7 +88,8 @@ class RelayRig {
     Result<void> install();
     Result<void> install(std::uint32_t stream);
     Result<void> settle();
-    Result<void> check();
+    /// `kept_max`: mbufs that drivers may have kept.
+    Result<void> check(std::uint32_t kept_max);
 
     RigOptions options_;
     DataServerConfig config_;
