@@ -14,6 +14,7 @@ namespace penstock {
 namespace {
 
 constexpr std::uint32_t kFirstDirectoryChunks = 8;
+constexpr std::size_t kFlowsPerSlab = 64;
 
 /// Zeroed, aligned to a cache line, on `socket`; nullptr if there is none left.
 template <typename T>
@@ -44,16 +45,21 @@ StreamMemory::~StreamMemory() {
     while (!streams_.empty()) {
         free_stream(*streams_.begin()->first);
     }
+    for (FlowRecord* slab : slabs_) {
+        rte_free(slab);
+    }
 }
 
 Result<Stream*> StreamMemory::make_stream(const StreamSpec& spec) {
-    const std::uint32_t packets = spec.ring_packets == 0 ? kUnkeptPackets : spec.ring_packets;
-    if (packets > ring_packets_left_) {
+    const bool keeps_history = spec.ring_packets > 0;
+    const std::uint32_t packets = keeps_history ? spec.ring_packets : kUnkeptPackets;
+    const std::uint32_t granted = keeps_history ? packets : kUnkeptPacketsGranted;
+    if (granted > ring_packets_left_) {
         return Error{
             ErrorCode::exhausted,
             fmt::format("a ring of {} packets is too much: {} packets of history are left; "
                         "lower --ring-packets or give more --memory",
-                        packets,
+                        granted,
                         ring_packets_left_)};
     }
     const std::uint32_t slots = std::bit_ceil(packets);
@@ -73,12 +79,12 @@ Result<Stream*> StreamMemory::make_stream(const StreamSpec& spec) {
         stream->groups[port].set_common(
             make_common_headers(spec.ports[port].mac, {spec.ports[port].address, spec.udp_port}));
     }
-    stream->keeps_history = spec.ring_packets > 0;
+    stream->keeps_history = keeps_history;
     stream->ring = StreamRing{{ring, slots}, packets, spec.ring_bytes};
-    ring_packets_left_ -= packets;
+    ring_packets_left_ -= granted;
     StreamRoom& room = streams_[stream];
     room.slots = ring;
-    room.ring_packets = packets;
+    room.ring_packets = granted;
     return stream;
 }
 
@@ -105,8 +111,7 @@ Result<std::optional<GrowFlows>> StreamMemory::reserve_flow(Stream& stream,
     }
     if (directory_full) {
         if (room.directory != nullptr) {
-            retired_[stream.owner].push_back(
-                {.command = command, .memory = room.directory, .stream = nullptr});
+            retired_[stream.owner].push_back({.command = command, .memory = room.directory});
         }
         room.directory = directory;
         room.directory_chunks = directory_chunks;
@@ -121,10 +126,18 @@ Result<std::optional<GrowFlows>> StreamMemory::reserve_flow(Stream& stream,
 }
 
 Result<FlowRecord*> StreamMemory::make_flow() {
-    auto* memory = allocate<FlowRecord>(1, socket_);
-    if (memory == nullptr) {
-        return out_of_memory("another consumer");
+    if (free_flows_.empty()) {
+        auto* slab = allocate<FlowRecord>(kFlowsPerSlab, socket_);
+        if (slab == nullptr) {
+            return out_of_memory("another consumer");
+        }
+        slabs_.push_back(slab);
+        for (std::size_t i = kFlowsPerSlab; i > 0; --i) {
+            free_flows_.push_back(&slab[i - 1]);
+        }
     }
+    FlowRecord* memory = free_flows_.back();
+    free_flows_.pop_back();
     return new (memory) FlowRecord{};
 }
 
@@ -133,22 +146,29 @@ void StreamMemory::retire_flow(Stream& stream,
                                FlowRecord* flow,
                                std::uint64_t command) {
     --streams_.at(&stream).ports[port].flows;
-    retired_[stream.owner].push_back({.command = command, .memory = flow, .stream = nullptr});
+    retired_[stream.owner].push_back({.command = command, .flow = flow});
 }
 
 void StreamMemory::retire_stream(Stream& stream, std::uint64_t command) {
-    retired_[stream.owner].push_back({.command = command, .memory = nullptr, .stream = &stream});
+    retired_[stream.owner].push_back({.command = command, .stream = &stream});
 }
 
-void StreamMemory::reclaim(std::uint8_t worker, std::uint64_t applied) noexcept {
+void StreamMemory::reclaim(std::uint8_t worker, std::uint64_t applied) {
     std::deque<Retired>& retired = retired_[worker];
     while (!retired.empty() && retired.front().command <= applied) {
-        if (retired.front().stream != nullptr) {
-            free_stream(*retired.front().stream);
-        }
-        rte_free(retired.front().memory);
+        free(retired.front());
         retired.pop_front();
     }
+}
+
+void StreamMemory::free(const Retired& retired) {
+    if (retired.stream != nullptr) {
+        free_stream(*retired.stream);
+    }
+    if (retired.flow != nullptr) {
+        free_flows_.push_back(retired.flow);
+    }
+    rte_free(retired.memory);
 }
 
 std::size_t StreamMemory::retired() const noexcept {
@@ -159,12 +179,12 @@ std::size_t StreamMemory::retired() const noexcept {
     return pieces;
 }
 
-void StreamMemory::free_stream(Stream& stream) noexcept {
+void StreamMemory::free_stream(Stream& stream) {
     const StreamRoom room = std::move(streams_.extract(&stream).mapped());
     for (std::uint8_t port = 0; port < stream.port_count; ++port) {
         const FlowGroup& group = stream.groups[port];
         for (std::uint32_t i = 0; i < group.live() + group.catching_up(); ++i) {
-            rte_free(&group.record_at(i));
+            free_flows_.push_back(&group.record_at(i));
         }
         for (FlowChunk* chunk : room.ports[port].chunks) {
             rte_free(chunk);

@@ -28,12 +28,15 @@ struct StreamSpec {
     std::uint16_t udp_port = 0;
     std::uint8_t owner = 0;             // worker index
     std::span<const LocalPort> ports;   // of the data server, 1..kPortsMax
-    std::uint32_t ring_packets = 4096;  // 0: no history, room for kUnkeptPackets on their way
+    std::uint32_t ring_packets = 4096;  // 0: no history, see kUnkeptPackets
     std::uint64_t ring_bytes = 64U << 20U;
 };
 
-/// Places in the ring of a stream that keeps no history: packets whose fan-out is under way.
+/// Places in the ring of a stream that keeps no history, for packets whose fan-out is under way;
+/// and how many of them count against the budget: nearly always they are empty, and the third of
+/// the pool that is never granted is there for bursts.
 inline constexpr std::uint32_t kUnkeptPackets = 512;
+inline constexpr std::uint32_t kUnkeptPacketsGranted = 16;
 
 /// All memory of streams and flows that workers use: made here, handed over by pointer in a
 /// command, and freed only when the worker has said (WorkerCounters::applied_commands) that it has
@@ -68,7 +71,7 @@ class StreamMemory {
     void retire_stream(Stream& stream, std::uint64_t command);
 
     /// Frees what worker `worker` has given back. `applied`: its applied_commands.
-    void reclaim(std::uint8_t worker, std::uint64_t applied) noexcept;
+    void reclaim(std::uint8_t worker, std::uint64_t applied);
 
     [[nodiscard]] std::uint32_t ring_packets_left() const noexcept { return ring_packets_left_; }
     /// Pieces of memory that wait to be given back.
@@ -86,16 +89,22 @@ class StreamMemory {
         std::uint32_t ring_packets = 0;
         std::array<FlowRoom, kPortsMax> ports;
     };
+    /// One of the three.
     struct Retired {
         std::uint64_t command;
-        void* memory;
-        Stream* stream;  // or this, with all that belongs to it
+        void* memory = nullptr;
+        FlowRecord* flow = nullptr;
+        Stream* stream = nullptr;  // with all that belongs to it
     };
 
-    void free_stream(Stream& stream) noexcept;
+    void free(const Retired& retired);
+    void free_stream(Stream& stream);
 
     std::uint32_t ring_packets_left_;
     int socket_;
+    // Records come by the slab: the allocator's own share of each would be as large as a record.
+    std::vector<FlowRecord*> slabs_;  // of kFlowsPerSlab; kept until the end
+    std::vector<FlowRecord*> free_flows_;
     std::unordered_map<Stream*, StreamRoom> streams_;       // retired ones included
     std::array<std::deque<Retired>, kWorkersMax> retired_;  // by worker, oldest command first
 };

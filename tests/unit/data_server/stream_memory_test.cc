@@ -103,6 +103,31 @@ TEST(StreamMemory, RoomOfAFlowThatLeftIsUsedAgain) {
     EXPECT_EQ(memory.retired(), 0U);
 }
 
+TEST(StreamMemory, RecordOfAFlowThatLeftIsUsedAgainOnceTheWorkerHasLetGo) {
+    StreamMemory memory{1000, 0};
+    Stream* stream = *memory.make_stream(spec());
+    ASSERT_TRUE(memory.reserve_flow(*stream, 0, 1).ok());
+    FlowRecord* record = *memory.make_flow();
+    record->lost_base = 3;
+    memory.retire_flow(*stream, 0, record, 5);
+    EXPECT_NE(*memory.make_flow(), record);
+    memory.reclaim(0, 5);
+    FlowRecord* again = *memory.make_flow();
+    EXPECT_EQ(again, record);
+    EXPECT_EQ(again->lost_base, 0U);
+}
+
+TEST(StreamMemory, StreamWithoutHistoryHasARingForWhatIsOnItsWay) {
+    StreamMemory memory{100, 0};
+    Stream* stream = *memory.make_stream(spec(0));
+    EXPECT_FALSE(stream->keeps_history);
+    EXPECT_EQ(stream->ring.packets_max(), kUnkeptPackets);
+    EXPECT_EQ(memory.ring_packets_left(), 100U - kUnkeptPacketsGranted);
+    memory.retire_stream(*stream, 1);
+    memory.reclaim(0, 1);
+    EXPECT_EQ(memory.ring_packets_left(), 100U);
+}
+
 TEST(StreamMemory, SaysSoWhenThereIsNoneLeft) {
     StreamMemory memory{0xffffffff, 0};
     const Result<Stream*> stream = memory.make_stream(spec(1U << 30U));
