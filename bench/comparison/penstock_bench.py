@@ -59,8 +59,9 @@ def memory_of(text):
     """(hot bytes per flow, all bytes per flow) of `penstock-bench memory --json -`."""
     document = _document(text, "memory")
     try:
-        return float(document["hot_bytes_per_flow"]), float(document["bytes_per_flow"])
-    except (KeyError, TypeError, ValueError) as error:
+        row = document["rows"][0]
+        return float(row["hot_bytes_per_flow"]), float(row["bytes_per_flow"])
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise MeasurementFailed(f"penstock-bench memory: unexpected JSON: {error!r}") from error
 
 

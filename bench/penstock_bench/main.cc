@@ -26,6 +26,7 @@ constexpr std::array kCommands{
     Command{"relay",     "what comes through the relay without loss, over memif or NICs",   bench::run_relay},
     Command{"latency",   "what the relay adds to a packet's way, under an open loop",      bench::run_latency},
     Command{"join",      "joins a second at a data server, requests a second at presence",  bench::run_join},
+    Command{"memory",    "bytes of memory a flow takes",                                    bench::run_memory},
 };
 // clang-format on
 

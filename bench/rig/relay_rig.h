@@ -63,9 +63,6 @@ class RelayRig {
 
     /// Opens the streams, installs the flows and starts the workers. Errors: as create().
     Result<void> start();
-    /// The workers' last turns end; flows and content stay as they are.
-    void pause() noexcept { workers_->stop(); }
-    Result<void> resume() { return workers_->start(options_.poll); }
     [[nodiscard]] RigTotals totals() const;
     /// Stops the workers, closes the streams, and proves that every packet and every mbuf is
     /// accounted for (I4 and I5: received = stored + given away + dropped; copies made = taken by

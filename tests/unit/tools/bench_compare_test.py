@@ -157,7 +157,7 @@ def test_rows_of_penstock_bench_are_read():
 
 def test_latency_and_memory_of_penstock_bench_are_read():
     assert latency_rows_of(LATENCY)[0]["last_us"]["p99"] == 9.25
-    assert memory_of('{"hot_bytes_per_flow":64,"bytes_per_flow":200.5}') == (64, 200.5)
+    assert memory_of('{"rows":[{"hot_bytes_per_flow":64,"bytes_per_flow":200.5}]}') == (64, 200.5)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_latency_and_memory_of_penstock_bench_are_read():
         (rows_of, '{"rows":[{"consumers":64}]}'),
         (latency_rows_of, '{"rows":[]}'),
         (latency_rows_of, '{"rows":[{"last_us":{"p50":1}}]}'),
-        (memory_of, '{"hot_bytes_per_flow":64}'),
+        (memory_of, '{"rows":[{"hot_bytes_per_flow":64}]}'),
     ],
 )
 def test_json_of_another_shape_is_an_error_not_a_number(read, text):
