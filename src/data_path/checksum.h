@@ -29,11 +29,6 @@ inline std::uint16_t sum_bytes(const void* data, std::size_t bytes) noexcept {
     return rte_raw_cksum(data, bytes);
 }
 
-/// a - b (RFC 1624 section 3: subtracting is adding the complement).
-inline std::uint16_t subtract_sum(std::uint16_t a, std::uint16_t b) noexcept {
-    return fold_sum(std::uint32_t{a} + static_cast<std::uint16_t>(~b));
-}
-
 /// An IPv4 header checksum field from the sum of the header's other words.
 /// `known`: what is known of the flow; `rest`: what is known of the packet. One fold is enough for
 /// two 16-bit sums.

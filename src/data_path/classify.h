@@ -25,7 +25,7 @@ class Classify {
     /// Owns:    takes all frames; those returned are the caller's again, trimmed to their payload.
     /// Returns: content of streams this worker owns, valid until the next call.
     /// Source:  RFC 791 (header), RFC 768 (UDP), RFC 1122 section 3.2.1.3 (addresses) and 3.3.6
-    ///          (link broadcast), RFC 1624 (payload sum by subtraction).
+    ///          (link broadcast).
     [[nodiscard]] ContentBurst by_stream(Burst frames) noexcept;
 
     void open(Stream& stream) noexcept;

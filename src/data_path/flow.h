@@ -9,8 +9,8 @@
 namespace penstock {
 
 /// What of a copy's headers is its consumer's own, as it lies in a frame. Hot: read once per copy,
-/// so a cache line holds four. The sums (RFC 1071, not complemented) are of everything in the
-/// copy's IPv4 header, and in its UDP and pseudo header, but lengths and payload.
+/// and small: a cache line holds four. The sums (RFC 1071, not complemented) are of everything in
+/// the copy's IPv4 header, and in its UDP and pseudo header, but lengths and payload.
 struct alignas(16) FlowHeaders {
     std::array<std::uint8_t, 6> next_hop_mac;
     std::uint16_t udp_port;

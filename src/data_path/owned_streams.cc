@@ -41,20 +41,23 @@ void OwnedStreams::add(Stream& stream) noexcept {
 }
 
 void OwnedStreams::publish_some() noexcept {
+    for (std::uint32_t streams = 0; streams < kPublishStreams && first_ != nullptr; ++streams) {
+        Stream& stream = publishing_ != nullptr ? *publishing_ : *first_;
+        Replicate::publish(stream);
+        publishing_ = stream.next_owned;
+    }
     std::uint32_t left = kPublishFlows;
     for (std::uint32_t streams = 0; streams < kPublishStreams && left > 0; ++streams) {
-        if (publishing_ == nullptr) {
-            publishing_ = first_;
+        if (publishing_flows_ == nullptr) {
+            publishing_flows_ = first_;
             publish_at_ = {};
         }
-        if (publishing_ == nullptr) {
+        if (publishing_flows_ == nullptr) {
             return;
         }
-        Replicate::publish(*publishing_);
-        const std::uint32_t asked = left;
-        left -= publish(*publishing_, publish_at_, asked);
+        left -= publish(*publishing_flows_, publish_at_, left);
         if (left > 0) {
-            publishing_ = publishing_->next_owned;
+            publishing_flows_ = publishing_flows_->next_owned;
             publish_at_ = {};
         }
     }
@@ -70,6 +73,9 @@ void OwnedStreams::begin_close(Stream& stream) noexcept {
     }
     if (publishing_ == &stream) {
         publishing_ = stream.next_owned;
+    }
+    if (publishing_flows_ == &stream) {
+        publishing_flows_ = stream.next_owned;
         publish_at_ = {};
     }
     closing_ = &stream;

@@ -19,7 +19,7 @@ class OwnedStreams {
   public:
     void add(Stream& stream) noexcept;
 
-    /// Publishes the counters of the next flows, round and round.
+    /// Publishes the counters of the next streams and of the next flows, each round and round.
     void publish_some() noexcept;
 
     /// Takes `stream` out and begins to empty it; no other may be closing.
@@ -30,7 +30,8 @@ class OwnedStreams {
 
   private:
     Stream* first_ = nullptr;
-    Stream* publishing_ = nullptr;
+    Stream* publishing_ = nullptr;        // the stream published next
+    Stream* publishing_flows_ = nullptr;  // the one whose flows are
     FlowWalk publish_at_;
     Stream* closing_ = nullptr;
     FlowWalk close_at_;

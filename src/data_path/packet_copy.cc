@@ -57,8 +57,8 @@ struct Fields {
             .segment_bytes = segment_bytes};
 }
 
-/// A frame's first 48 bytes as it is written: words 0, 3 and 4 are the flow's in part, the others
-/// are the same in all copies of a packet.
+/// A frame's first 48 bytes as it is written: words 0, 3 and 4 are the flow's in part, and so is
+/// word 5, which begins with the UDP checksum; 1 and 2 are the same in all copies of a packet.
 using Words = std::array<std::uint64_t, 6>;
 static_assert(kIpv4LengthAt == 16 && kIpv4ChecksumAt == 24 && kUdpLengthAt == 38 &&
               kUdpChecksumAt == 40);
@@ -150,9 +150,9 @@ void make_chained(rte_mbuf* const* copies,
     }
 }
 
-/// Received and sent headers have the same length, so the payload lies as far into its cache line
-/// in a copy as it does in the packet: whole lines are copied, the first one with the headers
-/// blended in. Reads no line that holds no payload.
+/// Received and sent headers have the same length (but for a VLAN 0 tag), so the payload lies as
+/// far into its cache line in a copy as in the packet: whole lines are copied, the first one with
+/// the headers blended in.
 PENSTOCK_BY_VECTOR_WIDTH
 void make_self_contained(rte_mbuf* const* copies,
                          std::size_t count,

@@ -21,8 +21,9 @@ enum class CopyShape : std::uint8_t {
 ///          lines.
 /// headers: of as many flows, side by side.
 /// Owns:    nothing changes hands; a chained copy holds one of the references the caller has taken.
-/// Cost:    the hot loop of the whole program: 64 bytes of headers, two checksums, 40 bytes of
-///          mbuf.
+/// Cost:    the hot loop of the whole program: reads 16 bytes of the flow; writes a cache line of
+///          frame (with the payload behind it, if self_contained), two checksums, and 32 bytes of
+///          mbuf, 40 if chained.
 void make_copies(std::span<rte_mbuf* const> copies,
                  const CommonHeaders& common,
                  const FlowHeaders* headers,

@@ -16,7 +16,7 @@ inline constexpr std::size_t kUdpBytes = sizeof(rte_udp_hdr);
 inline constexpr std::size_t kIpv4FrameHeaderBytes = kEthernetBytes + kIpv4Bytes + kUdpBytes;
 static_assert(kIpv4FrameHeaderBytes == 42);
 
-/// Where the four fields of a copy that are its own lie in an untagged IPv4 frame.
+/// Where the lengths and checksums of a copy lie in an untagged IPv4 frame.
 inline constexpr std::size_t kIpv4LengthAt = kEthernetBytes + 2;
 inline constexpr std::size_t kIpv4ChecksumAt = kEthernetBytes + 10;
 inline constexpr std::size_t kUdpLengthAt = kEthernetBytes + kIpv4Bytes + 4;

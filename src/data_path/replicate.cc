@@ -59,7 +59,8 @@ Sequence history_start(const StreamRing& ring,
                        const AddFlow& command,
                        Ticks now,
                        std::uint64_t tsc_hz) noexcept {
-    if (command.history_packets == 0 && command.history_ms == 0) {
+    const bool asked = command.history_packets > 0 || command.history_ms > 0;
+    if (!asked || !command.stream->keeps_history) {
         return ring.next();
     }
     Sequence start = ring.oldest();
@@ -81,9 +82,9 @@ void count_made(Stream& stream, const CopyRun& run) noexcept {
     stream.totals.copy_bytes += std::uint64_t{run.copies} * run.payload_bytes;
 }
 
-/// A stream without history keeps a packet only until all have had it.
+/// A stream without history keeps a packet only until all have had it; nobody in it catches up.
 void release_sent(Stream& stream) noexcept {
-    if (!stream.keeps_history && stream.catching_up == 0) {
+    if (!stream.keeps_history) {
         stream.ring.release_before(stream.cursor.sequence);
     }
 }
@@ -108,6 +109,7 @@ PacketCount Replicate::to_consumers(Ticks now) noexcept {
         Stream& stream = active_.take_first();
         offered += serve_live(stream);
         offered += serve_catching_up(stream, now);
+        release_sent(stream);
         const std::uint64_t backlog = stream.ring.next() - stream.cursor.sequence;
         behind_ = behind_ || backlog > stream.ring.packets_max() / 2;
         if (backlog > 0 || stream.catching_up > 0) {
@@ -149,7 +151,6 @@ PacketCount Replicate::serve_live(Stream& stream) noexcept {
         let_go(stream);
         cursor = {};
         cursor.sequence = stream.ring.next();
-        release_sent(stream);
         return 0;
     }
     PacketCount offered = 0;
@@ -169,7 +170,6 @@ PacketCount Replicate::serve_live(Stream& stream) noexcept {
         ++stream.fanned_packets;
         stream.fanned_bytes += slot.payload_bytes;
     }
-    release_sent(stream);
     return offered;
 }
 

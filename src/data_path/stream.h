@@ -23,8 +23,9 @@ struct FanoutCursor {
     bool suspended = false;   // between two quanta: some flows have had it, some not
 };
 
-/// An IPv4 address and a UDP port as one number, both as they lie in a frame: cheap to compare.
+/// No frame's.
 inline constexpr std::uint64_t kNoPublisher = ~std::uint64_t{0};
+/// An IPv4 address and a UDP port as one number, both as they lie in a frame: cheap to compare.
 constexpr std::uint64_t publisher_key(std::uint32_t address, std::uint16_t udp_port) noexcept {
     return address | std::uint64_t{udp_port} << 32U;
 }

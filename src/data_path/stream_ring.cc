@@ -41,7 +41,7 @@ PacketCount StreamRing::release(PacketCount packets) noexcept {
 }
 
 void StreamRing::release_before(Sequence sequence) noexcept {
-    while (oldest_ != sequence) {
+    while (oldest_ < sequence) {
         evict_oldest();
     }
 }
@@ -50,9 +50,7 @@ void StreamRing::evict_oldest() noexcept {
     // Those to go soon were last touched a whole ring ago: both their cache lines have left. Slots
     // behind next() hold stale pointers, or none, which a prefetch may be given.
     constexpr Sequence kPrefetchAhead = 8;
-    const rte_mbuf* following = slots_[(oldest_ + kPrefetchAhead) & mask_].packet;
-    rte_prefetch0(following);
-    rte_prefetch0(&following->next);
+    prefetch_packet(slots_[(oldest_ + kPrefetchAhead) & mask_].packet);
     const Slot& oldest = slots_[oldest_ & mask_];
     bytes_ -= oldest.payload_bytes;
     rte_pktmbuf_free_seg(oldest.packet);

@@ -4,6 +4,7 @@
 
 #include <rte_prefetch.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -43,7 +44,7 @@ class StreamRing {
     void push(const Slot& slot) noexcept;
     /// Evicts up to `packets` of the oldest. Returns: evicted.
     PacketCount release(PacketCount packets) noexcept;
-    /// Evicts all before `sequence`, which is not after next().
+    /// Evicts all before `sequence`, which is not after next(); nothing if they have gone already.
     void release_before(Sequence sequence) noexcept;
 
     /// Fetches what the next push() and the eviction in it will touch, in two steps, so that the
@@ -52,11 +53,7 @@ class StreamRing {
         rte_prefetch0(&slots_[next_ & mask_]);
         rte_prefetch0(&slots_[oldest_ & mask_]);
     }
-    void prefetch_oldest() const noexcept {
-        const rte_mbuf* oldest = slots_[oldest_ & mask_].packet;
-        rte_prefetch0(oldest);
-        rte_prefetch0(&oldest->next);
-    }
+    void prefetch_oldest() const noexcept { prefetch_packet(slots_[oldest_ & mask_].packet); }
 
     [[nodiscard]] const Slot& operator[](Sequence sequence) const noexcept {
         return slots_[sequence & mask_];
@@ -75,6 +72,12 @@ class StreamRing {
 
   private:
     void evict_oldest() noexcept;
+    /// Both cache lines; `packet` may be stale.
+    static void prefetch_packet(const rte_mbuf* packet) noexcept {
+        const auto at = reinterpret_cast<std::uintptr_t>(packet);
+        rte_prefetch0(reinterpret_cast<const void*>(at));
+        rte_prefetch0(reinterpret_cast<const void*>(at + offsetof(rte_mbuf, next)));
+    }
 
     // 48 bytes: with its stream's cursor one cache line.
     Slot* slots_ = nullptr;
@@ -96,11 +99,11 @@ struct Content {
 /// 0..kRxBurstPackets, in order of arrival.
 using ContentBurst = std::span<const Content>;
 
-/// Stores each packet in its stream's ring and gives the stream to replicate; one that nobody
-/// needs to find again, and only one consumer gets, passes replicate at once.
+/// Stores each packet in its stream's ring and gives the stream to replicate. If the stream keeps
+/// no history, has one consumer and an empty ring, replicate sends it at once (Replicate::pass()).
 /// Owns:    takes all packets.
 /// Thread:  the worker that owns all of these streams.
-/// Returns: packets stored: all of them.
+/// Returns: packets taken: all of them.
 PacketCount store(ContentBurst content, Ticks now, Replicate& replicate) noexcept;
 
 }  // namespace penstock

@@ -14,7 +14,8 @@
 namespace penstock {
 
 /// Copies that lie side by side in a burst and have the same size: of one packet to neighbouring
-/// live flows, or of one or several packets to a single flow. Read only if some are lost.
+/// live flows, or of one or several packets to a single flow. Read if some are lost, and by add()
+/// to lengthen the last one.
 struct CopyRun {
     Stream* stream = nullptr;                 // nullptr: control's own frame
     FlowRecord* const* live_flows = nullptr;  // `copies` of them, in the order of the copies

@@ -165,7 +165,7 @@ PacketCount Worker::State::apply_commands() noexcept {
         if (!owned.close_some()) {
             return applied;
         }
-        counters.applied_commands.add(1);
+        counters.applied_commands.add_and_release(1);
     }
     while (applied < kCommandsPerIteration && mailbox.try_pop(command)) {
         ++applied;
@@ -173,7 +173,7 @@ PacketCount Worker::State::apply_commands() noexcept {
         if (owned.is_closing()) {  // goes on in the next turns; what follows waits for it
             break;
         }
-        counters.applied_commands.add(1);
+        counters.applied_commands.add_and_release(1);
     }
     return applied;
 }

@@ -20,7 +20,8 @@ struct WorkerPort {
     std::uint16_t rx_queue;
     std::uint16_t tx_queue;
     CopyMode copy_mode;
-    rte_mempool* copies;  // outgoing mbufs of this worker: headers, and inline payloads
+    rte_mempool* copies;  // outgoing mbufs of this worker, without private area: headers,
+                          // and inline payloads
     MacAddress mac;
     IpAddress address;  // the data address: what is sent to it is ours
 };

@@ -375,7 +375,7 @@ void declare(Options& options, DataServerConfig& config, Written& written) {
                    written.ring_packets,
                    0,
                    1U << 20U,
-                   "newest packets kept of each stream, a power of two; 0 keeps no history");
+                   "newest packets kept of each stream: a power of two from 16 on; 0: no history");
     options.bytes("ring-bytes",
                   config.ring_bytes,
                   64ULL << 10U,

@@ -2,7 +2,9 @@
 
 #include "base/log.h"
 #include "data_path/flow_group.h"
+#include "data_path/stream.h"
 #include "data_server/interface_claim.h"
+#include "data_server/stream_memory.h"
 
 #include <fmt/format.h>
 #include <rte_mbuf.h>
@@ -59,7 +61,12 @@ PoolDemand demand_of(const DataServerConfig& config, std::span<const PortInfo> p
     const std::uint64_t flow_bytes = sizeof(FlowRecord) + sizeof(FlowHeaders) + sizeof(void*);
     const std::uint64_t flows =
         std::min(config.consumers_max * flow_bytes, config.memory_bytes / 8);
-    demand.other_bytes = kMemoryForRings + flows +
+    // Streams without history have rings that little memory for packets stands behind.
+    const std::uint64_t streams =
+        config.ring_packets == 0
+            ? config.streams_max * (sizeof(Stream) + kUnkeptPackets * sizeof(Slot))
+            : 0;
+    demand.other_bytes = kMemoryForRings + flows + streams +
                          control_mbufs(config) * std::uint64_t{RTE_MBUF_DEFAULT_BUF_SIZE + 256};
     demand.workers = config.worker_count();
     demand.ports = static_cast<std::uint32_t>(ports.size());

@@ -57,10 +57,11 @@ Result<Stream*> StreamMemory::make_stream(const StreamSpec& spec) {
     if (granted > ring_packets_left_) {
         return Error{
             ErrorCode::exhausted,
-            fmt::format("a ring of {} packets is too much: {} packets of history are left; "
-                        "lower --ring-packets or give more --memory",
+            fmt::format("a ring of {} packets is too much: {} packets of history are left; {}",
                         granted,
-                        ring_packets_left_)};
+                        ring_packets_left_,
+                        keeps_history ? "lower --ring-packets or give more --memory"
+                                      : "give more --memory or open fewer streams")};
     }
     const std::uint32_t slots = std::bit_ceil(packets);
     auto* ring = allocate<Slot>(slots, socket_);

@@ -33,14 +33,16 @@ struct StreamSpec {
 };
 
 /// Places in the ring of a stream that keeps no history, for packets whose fan-out is under way;
-/// and how many of them count against the budget: nearly always they are empty, and the third of
-/// the pool that is never granted is there for bursts.
+/// and how many of them count against the budget: nearly always they are empty, and what
+/// plan_pools() never grants is there for bursts. (Should many streams fill their rings at once,
+/// all would miss packets: the pool is one.)
 inline constexpr std::uint32_t kUnkeptPackets = 512;
 inline constexpr std::uint32_t kUnkeptPacketsGranted = 16;
 
 /// All memory of streams and flows that workers use: made here, handed over by pointer in a
-/// command, and freed only when the worker has said (WorkerCounters::applied_commands) that it has
-/// applied the command that takes it away. Knows how much room each stream's flow tables have.
+/// command, and freed, or a record used again, only when the worker has said
+/// (WorkerCounters::applied_commands) that it has applied the command that takes it away. Knows how
+/// much room each stream's flow tables have.
 /// Thread: control.
 class StreamMemory {
   public:
@@ -63,8 +65,8 @@ class StreamMemory {
     /// For AddFlow. Errors: exhausted.
     Result<FlowRecord*> make_flow();
 
-    /// After RemoveFlow, sent to the stream's owner as its `command`th: the record is freed once
-    /// that is applied; the room is free for another flow at once.
+    /// After RemoveFlow, sent to the stream's owner as its `command`th: the record may be another
+    /// flow's once that is applied; the room is free for another flow at once.
     void retire_flow(Stream& stream, std::uint8_t port, FlowRecord* flow, std::uint64_t command);
     /// After CloseStream, sent to the owner (the last to be told) as its `command`th: the stream,
     /// its ring, its tables and the records of all flows still in it.

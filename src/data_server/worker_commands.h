@@ -29,7 +29,7 @@ class WorkerCommands {
     /// The number of the command sent next.
     [[nodiscard]] std::uint64_t next() const noexcept { return sent_ + 1; }
     [[nodiscard]] std::uint64_t applied() const noexcept {
-        return counters_.applied_commands.read();
+        return counters_.applied_commands.acquire();
     }
     [[nodiscard]] bool has_applied(std::uint64_t number) const noexcept {
         return applied() >= number;

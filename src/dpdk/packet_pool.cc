@@ -95,8 +95,8 @@ Result<PoolPlan> plan_pools(const PoolDemand& demand) {
     const std::uint64_t copy_bytes = kElementOverheadBytes + plan.copy_data_room;
     const std::uint64_t queues = std::uint64_t{demand.workers} * demand.ports;
     std::uint64_t fixed = queues * demand.rx_descriptors + demand.control_rings +
-                          // payloads whose copies wait in a TX ring: two segments a copy
-                          queues * (demand.tx_descriptors / 2) +
+                          // payloads in a TX ring: beside a header for each, or alone
+                          queues * demand.tx_descriptors +
                           (demand.workers + 1) * std::uint64_t{kCachedMbufsMax} +
                           demand.workers * std::uint64_t{kSuspendedPackets + burst};
     if (demand.copies_from_rx_pool) {

@@ -165,6 +165,57 @@ TEST(WithoutHistory, WhoIsLeftOverFromAFanOutInProgressGetsItsPacketsInOrder) {
     EXPECT_EQ(world.mbufs_in_use(), 0U);
 }
 
+/// A publisher that is too fast for its consumers: rings overrun while a fan-out is in progress.
+class OverrunWithoutHistory : public testing::TestWithParam<unsigned> {};
+
+TEST_P(OverrunWithoutHistory, CostsPacketsByNameAndNothingElse) {
+    WorldOptions options;
+    options.wire_packets = 8192;
+    WorkerWorld world{options};
+    Stream* stream = open_without_history(world);
+    for (unsigned consumer = 0; consumer < GetParam(); ++consumer) {
+        world.add_flow(stream, consumer);
+        world.turn();
+    }
+    world.settle();
+    std::uint64_t sent = 0;
+    unsigned number = 0;
+    for (unsigned turn = 0; turn < 400; ++turn) {
+        for (unsigned i = 0; i < 8; ++i) {
+            world.receive(numbered(number++ % 50'000));
+        }
+        world.turn();
+        sent += world.sent().size();
+    }
+    world.settle();
+    sent += world.sent().size();
+    EXPECT_GT(world.dropped(DropReason::fanout_overrun), 0U);
+    EXPECT_EQ(sent + world.dropped_in_all(), std::uint64_t{number} * GetParam());
+    EXPECT_EQ(world.mbufs_in_use(), 0U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Consumers, OverrunWithoutHistory, testing::Values(300U, 512U, 600U));
+
+TEST(WithoutHistory, WhoAsksForHistoryDuringAFanOutLeavesNothingBehind) {
+    WorldOptions options;
+    options.ports = 2;
+    WorkerWorld world{options};
+    Stream* stream = open_without_history(world);
+    world.add_flow(stream, 1, 0);
+    for (unsigned consumer = 100; consumer < 500; ++consumer) {
+        world.add_flow(stream, consumer, 1);
+        world.turn();
+    }
+    world.settle();
+    world.receive(numbered(1));
+    world.turn();  // port 0 is through, port 1 is not
+    world.add_flow(stream, 2, 0, {.packets = 5});
+    world.settle();
+    EXPECT_EQ(world.sent(1).size(), 400U);
+    EXPECT_FALSE(numbers_by_consumer(world.sent(0)).contains(2));
+    EXPECT_EQ(world.mbufs_in_use(), 0U);
+}
+
 TEST(WithoutHistory, NothingIsSentOnceTheOnlyConsumerHasLeft) {
     WorkerWorld world;
     Stream* stream = open_without_history(world);

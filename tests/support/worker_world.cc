@@ -44,12 +44,14 @@ WorkerWorld::WorkerWorld(const WorldOptions& options)
     }
     for (std::uint8_t i = 0; i < options.workers; ++i) {
         OneWorker& one = workers_[i];
-        one.copies.emplace(must(
-            PacketPool::create(fmt::format("copies{}_{}", number_, i),
-                               options.copy_mbufs,
-                               static_cast<std::uint16_t>(RTE_PKTMBUF_HEADROOM + kCopyHeaderBytes +
-                                                          options.inline_payload_bytes_max),
-                               0)));
+        one.copies.emplace(must(PacketPool::create(
+            fmt::format("copies{}_{}", number_, i),
+            options.copy_mbufs,
+            static_cast<std::uint16_t>(
+                RTE_PKTMBUF_HEADROOM +
+                RTE_ALIGN_CEIL(kCopyHeaderBytes + options.inline_payload_bytes_max,
+                               kCacheLineBytes)),
+            0)));
         one.config.index = i;
         one.config.worker_count = options.workers;
         one.config.port_count = options.ports;

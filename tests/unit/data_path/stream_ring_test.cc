@@ -112,6 +112,20 @@ TEST_F(StreamRingTest, ReleasesTheOldestAFewAtATime) {
     EXPECT_EQ(pool_.in_use(), 0U);
 }
 
+TEST_F(StreamRingTest, ReleasesWhatIsBeforeASequenceAndNothingIfThatHasGone) {
+    make_ring(16);
+    for (int i = 0; i < 20; ++i) {
+        push();
+    }
+    ring_.release_before(7);
+    EXPECT_EQ(ring_.oldest(), 7U);
+    ring_.release_before(3);  // evicted long ago
+    EXPECT_EQ(ring_.oldest(), 7U);
+    ring_.release_before(20);
+    EXPECT_EQ(ring_.oldest(), ring_.next());
+    EXPECT_EQ(pool_.in_use(), 0U);
+}
+
 TEST_F(StreamRingTest, FindsTheFirstPacketNotOlderThanAnAge) {
     make_ring(16);
     const Ticks start = 0xfffffff0;  // the clock wraps in the middle
