@@ -1,4 +1,4 @@
-"""Was a measured time ours alone? Steal (the host took the CPU) and waiting (another task had it)."""
+"""Was a time ours alone? Steal: the host took the CPU; waiting: another task had it."""
 
 import os
 import statistics

@@ -20,7 +20,7 @@ from .penstock_bench import TRIALS, PenstockBench
 from .profile import profile_cycles
 from .rounds import Sample
 
-SMALL, LARGE = 22, 1316  # payload bytes: the shortest frame, and media in MPEG-TS
+SMALL, LARGE = 22, 1316  # payload bytes: a frame of one cache line, and media in MPEG-TS
 CONSUMERS = 64
 # The ring of one second of a stream, as far as this machine has memory for it.
 HISTORY_RING_PACKETS = 65536
@@ -126,7 +126,7 @@ def _chained(bench):
     yield Contest(_rate(bench, CONSUMERS, LARGE), _forwarding(bench, "io"))
 
 
-@_figure("own-cycles", "our own cycles a copy in that run, driver and mbuf freeing excluded", "",
+@_figure("own-cycles", "our own cycles a copy at that point, driver and mbuf freeing excluded", "",
          "cycles", "value", ("<=", 18, 10))
 def _own_cycles(bench):
     yield Contest(lambda: profile_cycles(bench, CONSUMERS, LARGE).own_sample())

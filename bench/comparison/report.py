@@ -46,8 +46,9 @@ _HEAD = """# Penstock beside its peers
 {facts}
 
 Medians over at least 5 rounds of one run on this machine: ours, peer, ours, peer; the ratio is the
-median of the rounds' ratios. In brackets: the least and the most. net_pcap plays packets without end and net_null
-drops, so these are CPU costs, not wire rates, and comparable with nothing measured elsewhere.
+median of the rounds' ratios. In brackets: the least and the most. net_pcap plays packets without
+end and net_null drops, so these are CPU costs, not wire rates, and comparable with nothing measured
+elsewhere.
 
 {table}
 """

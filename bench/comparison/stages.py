@@ -7,13 +7,13 @@ OWN_STAGES = {
     "rx": "one call of the driver for up to 32 packets: shared by 32 x N copies",
     "classify": "reads a packet's headers once, finds its stream by UDP port: shared by N copies",
     "stream_ring": "stores the packet itself, trimmed, gives the oldest back: shared by N copies",
-    "replicate": "walks the flows, 64 templates a chunk, and takes header mbufs and references by "
-                 "the burst: a few instructions a copy",
-    "packet_copy": "writes the header of each copy (template, lengths, both checksums) and the "
-                   "fields of its mbuf: grows with every copy, bound by its stores",
+    "replicate": "walks the flows, 64 a chunk, and takes header mbufs and references by the burst: "
+                 "a few instructions a copy",
+    "packet_copy": "writes the header of each copy (what all have in common, what is the flow's own, "
+                   "lengths, both checksums) and its mbuf's fields: bound by its stores",
     "tx": "one call of the driver for up to 64 copies, and their count",
     "worker": "the turn itself (mailbox, clock, counters): shared by all copies of a turn",
-    "other": "what belongs to no stage: helpers inlined nowhere, and the C library",
+    "other": "what belongs to no stage: functions inlined nowhere, and the C library",
 }
 FOREIGN_STAGES = {
     "driver": "net_pcap receiving, an mbuf and a memcpy for each packet: shared by N copies",

@@ -5,7 +5,7 @@
     testpmd       DPDK's forwarder: what the driver and the mbuf machinery alone cost
     open_vswitch  Open vSwitch with DPDK: one flow with N rewritten outputs
     wire          a veth whose far end drops everything
-    socket_relay  sendmmsg over that veth (socket_relay.cc is the program)
+    socket_relay  sendmmsg, or io_uring, over that veth (socket_relay.cc is the program)
 
 Run as root, with two CPUs and 512 hugepages of 2 MiB. `bench/peers/run PEER` runs one alone.
 """

@@ -80,7 +80,7 @@ class OpenVswitch:
         self._ctl("--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true",
                   "other_config:pmd-cpu-mask=2", "other_config:dpdk-lcore-mask=1",
                   f"other_config:dpdk-socket-mem={_MEMORY_MIB}",
-              f"other_config:dpdk-socket-limit={_MEMORY_MIB}",
+                  f"other_config:dpdk-socket-limit={_MEMORY_MIB}",
                   "other_config:dpdk-extra=--no-pci --in-memory")
         self._switch = self._process("ovs-vswitchd", [_DAEMON, self._database,
                                                       f"--unixctl={here}/vswitchd.ctl"])

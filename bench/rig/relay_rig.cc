@@ -79,7 +79,7 @@ Result<Machine> set_up_rings(DataServerConfig& config, std::vector<RingPort>& ri
     return Machine::set_up_ports(config, std::move(eal).value());
 }
 
-/// I4 for one worker: what came in is stored, given away or dropped; what was made is sent or
+/// Of one worker: what came in is stored, given away or dropped; what was made is sent or
 /// dropped.
 Result<void> check_worker(const WorkerCounters& its) {
     const auto dropped = [&its](DropReason reason) {

@@ -65,7 +65,7 @@ class RelayRig {
     Result<void> start();
     [[nodiscard]] RigTotals totals() const;
     /// Stops the workers, closes the streams, and proves that every packet and every mbuf is
-    /// accounted for (I4 and I5: received = stored + given away + dropped; copies made = taken by
+    /// accounted for (received = content + given away + dropped; copies made = taken by
     /// the NICs + dropped; no mbuf is missing from its pool). Errors: system, with what is missing.
     Result<void> stop();
 
