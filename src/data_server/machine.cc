@@ -58,7 +58,9 @@ std::uint32_t control_mbufs(const DataServerConfig& config) {
 PoolDemand demand_of(const DataServerConfig& config, std::span<const PortInfo> ports) {
     PoolDemand demand;
     demand.memory_bytes = config.memory_bytes;
-    const std::uint64_t flow_bytes = sizeof(FlowRecord) + sizeof(FlowHeaders) + sizeof(void*);
+    constexpr std::uint64_t kAllocatorsShare = 16;  // of slabs, chunks and directories
+    const std::uint64_t flow_bytes =
+        sizeof(FlowRecord) + sizeof(FlowHeaders) + sizeof(void*) + kAllocatorsShare;
     const std::uint64_t flows =
         std::min(config.consumers_max * flow_bytes, config.memory_bytes / 8);
     // Streams without history have rings that little memory for packets stands behind.

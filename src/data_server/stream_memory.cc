@@ -37,13 +37,14 @@ StreamMemory::StreamMemory(std::uint32_t ring_packets, int socket) noexcept
     : ring_packets_left_(ring_packets), socket_(socket) {}
 
 StreamMemory::~StreamMemory() {
+    // Streams first: those whose last commands were never applied still use what is retired.
+    while (!streams_.empty()) {
+        free_stream(*streams_.begin()->first);
+    }
     for (std::deque<Retired>& retired : retired_) {
         for (const Retired& piece : retired) {
             rte_free(piece.memory);
         }
-    }
-    while (!streams_.empty()) {
-        free_stream(*streams_.begin()->first);
     }
     for (FlowRecord* slab : slabs_) {
         rte_free(slab);

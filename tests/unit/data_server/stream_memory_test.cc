@@ -85,6 +85,23 @@ TEST(StreamMemory, DirectoryGrowsAndTheOldOneComesBackWithTheCommand) {
     EXPECT_EQ(memory.retired(), 0U);
 }
 
+TEST(StreamMemory, EndsWellThoughTheLastCommandsWereNeverApplied) {
+    StreamMemory memory{1000, 0};
+    Stream* stream = *memory.make_stream(spec());
+    FlowGroup& group = stream->groups[0];
+    unsigned chunks = 0;
+    for (std::uint32_t flow = 0; flow < 9 * kFlowsPerChunk; ++flow) {
+        const auto grow = *memory.reserve_flow(*stream, 0, flow + 1);
+        if (grow && ++chunks <= 8) {  // the ninth comes with a new directory
+            group.grow(grow->chunk, grow->directory, grow->directory_chunks);
+        }
+        if (chunks <= 8) {
+            group.add_catching_up(**memory.make_flow(), FlowHeaders{});
+        }
+    }
+    EXPECT_EQ(memory.retired(), 1U);  // the directory that the group still has
+}
+
 TEST(StreamMemory, RoomOfAFlowThatLeftIsUsedAgain) {
     StreamMemory memory{1000, 0};
     Stream* stream = *memory.make_stream(spec());
