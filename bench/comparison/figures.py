@@ -176,7 +176,7 @@ def _large(bench):
          "copies/s", "ratio", (">=", 0.7, 0.9))
 def _streams(bench):
     # 10,000 rings, however short, want more memory than the machine may have.
-    off = ["--history", "off"]
+    off = ["--history", "off", "--memory", "768MiB"]
     yield Contest(
         _rate(bench, 8, LARGE, "--streams", 10_000, *off), _rate(bench, CONSUMERS, LARGE, *off)
     )

@@ -8,6 +8,7 @@
 #include "penstock_bench/join_clients.h"
 #include "penstock_bench/progress.h"
 #include "penstock_bench/report.h"
+#include "penstock_bench/run_command.h"
 #include "penstock_bench/statistics.h"
 
 #include <fmt/format.h>
@@ -191,20 +192,8 @@ int run_join(int argc, const char* const* argv) {
     Setting setting;
     Options options(kProgram, "how many joins and requests a second");
     declare(options, setting);
-    const auto outcome = options.parse(argc, argv);
-    if (!outcome) {
-        return fail(kProgram, outcome.error());
-    }
-    if (*outcome == Options::Outcome::exit) {
-        return 0;
-    }
-    if (const auto filled = fill(setting); !filled) {
-        return fail(kProgram, filled.error());
-    }
-    if (const auto done = run(setting); !done) {
-        return fail(kProgram, done.error());
-    }
-    return 0;
+    return run_command(
+        kProgram, options, argc, argv, [&] { return fill(setting); }, [&] { return run(setting); });
 }
 
 }  // namespace penstock::bench

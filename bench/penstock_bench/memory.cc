@@ -1,11 +1,11 @@
 // penstock-bench memory: what a flow costs, counted by installing many.
-#include "base/json.h"
 #include "base/options.h"
 #include "penstock_bench/child.h"
 #include "penstock_bench/commands.h"
 #include "penstock_bench/environment.h"
 #include "penstock_bench/relay_options.h"
 #include "penstock_bench/report.h"
+#include "penstock_bench/run_command.h"
 #include "rig/relay_rig.h"
 
 #include <fmt/format.h>
@@ -107,23 +107,14 @@ int run_memory(int argc, const char* const* argv) {
     options.number("flows", flows, 1'000, 1'000'000, "flows to install");
     relay.add_to(options);
     output.add_to(options);
-    const auto outcome = options.parse(argc, argv);
-    if (!outcome) {
-        return fail(kProgram, outcome.error());
-    }
-    if (*outcome == Options::Outcome::exit) {
-        return 0;
-    }
-    if (auto checked = relay.check(1); !checked) {
-        return fail(kProgram, checked.error());
-    }
-    if (auto opened = output.open(); !opened) {
-        return fail(kProgram, opened.error());
-    }
-    if (const auto done = run(relay, flows, output); !done) {
-        return fail(kProgram, done.error());
-    }
-    return 0;
+    const auto fill = [&]() -> Result<void> {
+        if (auto checked = relay.check(1); !checked) {
+            return checked;
+        }
+        return output.open();
+    };
+    return run_command(
+        kProgram, options, argc, argv, fill, [&] { return run(relay, flows, output); });
 }
 
 }  // namespace penstock::bench

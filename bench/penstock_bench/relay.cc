@@ -9,6 +9,7 @@
 #include "penstock_bench/relay_options.h"
 #include "penstock_bench/relay_point.h"
 #include "penstock_bench/report.h"
+#include "penstock_bench/run_command.h"
 #include "penstock_bench/trust.h"
 
 #include <fmt/format.h>
@@ -285,20 +286,13 @@ int run_relay(int argc, const char* const* argv) {
     Sweep sweep;
     Options options(kProgram, "what comes through the relay, with a stated loss");
     declare(options, words, sweep);
-    const auto outcome = options.parse(argc, argv);
-    if (!outcome) {
-        return fail(kProgram, outcome.error());
-    }
-    if (*outcome == Options::Outcome::exit) {
-        return 0;
-    }
-    if (const auto filled = fill(words, sweep); !filled) {
-        return fail(kProgram, filled.error());
-    }
-    if (const auto done = run(sweep); !done) {
-        return fail(kProgram, done.error());
-    }
-    return 0;
+    return run_command(
+        kProgram,
+        options,
+        argc,
+        argv,
+        [&] { return fill(words, sweep); },
+        [&] { return run(sweep); });
 }
 
 }  // namespace penstock::bench

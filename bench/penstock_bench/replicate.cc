@@ -9,6 +9,7 @@
 #include "penstock_bench/progress.h"
 #include "penstock_bench/replicate_point.h"
 #include "penstock_bench/report.h"
+#include "penstock_bench/run_command.h"
 #include "penstock_bench/trust.h"
 
 #include <fmt/format.h>
@@ -226,20 +227,13 @@ int run_replicate(int argc, const char* const* argv) {
     Sweep sweep;
     Options options(kProgram, "how many copies a second the relay makes");
     declare(options, lists, sweep);
-    const auto outcome = options.parse(argc, argv);
-    if (!outcome) {
-        return fail(kProgram, outcome.error());
-    }
-    if (*outcome == Options::Outcome::exit) {
-        return 0;
-    }
-    if (const auto filled = fill(lists, sweep); !filled) {
-        return fail(kProgram, filled.error());
-    }
-    if (const auto done = run(sweep); !done) {
-        return fail(kProgram, done.error());
-    }
-    return 0;
+    return run_command(
+        kProgram,
+        options,
+        argc,
+        argv,
+        [&] { return fill(lists, sweep); },
+        [&] { return run(sweep); });
 }
 
 }  // namespace penstock::bench

@@ -42,19 +42,6 @@ DataServerConfig config_of(const RigOptions& options) {
     return config;
 }
 
-StreamTableConfig table_config(const DataServerConfig& config, const Machine& machine) {
-    StreamTableConfig table;
-    table.udp_port_first = config.stream_ports.first;
-    table.udp_port_last = config.stream_ports.last;
-    table.streams_max = config.streams_max;
-    table.ring_packets = config.ring_packets;
-    table.ring_bytes = config.ring_bytes;
-    for (std::size_t i = 0; i < machine.ports.size(); ++i) {
-        table.ports.push_back({machine.ports[i].info().mac, config.ports[i].address.ip});
-    }
-    return table;
-}
-
 Error missing(std::string_view what, std::uint64_t expected, std::uint64_t found) {
     return {
         ErrorCode::system,
@@ -148,7 +135,7 @@ Result<std::unique_ptr<RelayRig>> RelayRig::create(const RigOptions& options) {
     }
     rig->workers_ = std::move(workers).value();
     rig->streams_ = std::make_unique<StreamTable>(
-        table_config(rig->config_, rig->machine_), rig->memory_, rig->workers_->commands());
+        stream_table_config(rig->config_, rig->machine_), rig->memory_, rig->workers_->commands());
     return rig;
 }
 

@@ -255,6 +255,19 @@ Result<Machine> Machine::set_up(const DataServerConfig& config) {
     return machine;
 }
 
+StreamTableConfig stream_table_config(const DataServerConfig& config, const Machine& machine) {
+    StreamTableConfig table;
+    table.udp_port_first = config.stream_ports.first;
+    table.udp_port_last = config.stream_ports.last;
+    table.streams_max = config.streams_max;
+    table.ring_packets = config.ring_packets;
+    table.ring_bytes = config.ring_bytes;
+    for (std::size_t i = 0; i < machine.ports.size(); ++i) {
+        table.ports.push_back({machine.ports[i].info().mac, config.ports[i].address.ip});
+    }
+    return table;
+}
+
 rte_mempool* Machine::copy_pool(std::size_t worker, std::size_t port) const {
     return copies_from_rx_pool(ports[port].info().driver) ? payloads.get() : copies[worker].get();
 }

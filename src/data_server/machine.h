@@ -5,6 +5,7 @@
 #include "data_server/exception_tap.h"
 #include "data_server/neighbours.h"
 #include "data_server/quiet_linux.h"
+#include "data_server/stream_table.h"
 #include "dpdk/eal.h"
 #include "dpdk/packet_pool.h"
 #include "dpdk/port.h"
@@ -44,6 +45,9 @@ struct Machine {
     [[nodiscard]] rte_mempool* copy_pool(std::size_t worker, std::size_t port) const;
     [[nodiscard]] int socket() const noexcept { return ports.front().info().socket; }
 };
+
+/// What the streams of a data server with these options and ports look like.
+StreamTableConfig stream_table_config(const DataServerConfig& config, const Machine& machine);
 
 /// Places in the rings between one worker and control, and between two workers.
 inline constexpr unsigned kControlRingPackets = 1024;

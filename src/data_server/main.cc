@@ -53,19 +53,6 @@ JoinConfig join_config(const DataServerConfig& config) {
     return join;
 }
 
-StreamTableConfig table_config(const DataServerConfig& config, const Machine& machine) {
-    StreamTableConfig table;
-    table.udp_port_first = config.stream_ports.first;
-    table.udp_port_last = config.stream_ports.last;
-    table.streams_max = config.streams_max;
-    table.ring_packets = config.ring_packets;
-    table.ring_bytes = config.ring_bytes;
-    for (std::size_t i = 0; i < machine.ports.size(); ++i) {
-        table.ports.push_back({machine.ports[i].info().mac, config.ports[i].address.ip});
-    }
-    return table;
-}
-
 control::DataServerHello hello(const DataServerConfig& config, const Machine& machine) {
     control::DataServerHello hello;
     hello.protocol = control::kProtocol;
@@ -139,7 +126,7 @@ Result<void> serve(const DataServerConfig& config) {
         return std::move(made).error();
     }
     Workers& workers = **made;
-    StreamTable streams(table_config(config, machine), memory, workers.commands());
+    StreamTable streams(stream_table_config(config, machine), memory, workers.commands());
     auto session = PresenceSession::start({config.presence, hello(config, machine)});
     if (!session) {
         return std::move(session).error();
