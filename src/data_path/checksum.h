@@ -2,6 +2,7 @@
 
 #include <rte_ip.h>
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -11,18 +12,20 @@ namespace penstock {
 /// Ones'-complement sums of 16-bit words as they lie in memory. The sum does not care for byte
 /// order (RFC 1071 section 2 B), so nothing here swaps bytes; sums are only ever compared with, and
 /// stored as, raw words. 0x0000 and 0xffff are the same number: zero.
+/// Both halves added to each other: the upper one then has their sum, with the carry of the lower.
 inline std::uint16_t fold_sum(std::uint32_t sum) noexcept {
-    sum = (sum & 0xffffU) + (sum >> 16U);
-    sum = (sum & 0xffffU) + (sum >> 16U);
-    return static_cast<std::uint16_t>(sum);
+    return static_cast<std::uint16_t>((sum + std::rotl(sum, 16)) >> 16U);
 }
 
-/// The same of a sum of 32-bit words, at most some millions of them.
+/// The same of a sum of 32-bit words.
 inline std::uint16_t fold_sum(std::uint64_t sum) noexcept {
-    sum = (sum & 0xffff'ffffU) + (sum >> 32U);
-    sum = (sum & 0xffffU) + (sum >> 16U);  // less than 2^18
-    return fold_sum(static_cast<std::uint32_t>(sum));
+    return fold_sum(static_cast<std::uint32_t>((sum + std::rotl(sum, 32)) >> 32U));
 }
+
+inline constexpr std::uint64_t kZeroSum = 0xffff;
+/// Whether a sum folds to 0xffff, or is 0: by one multiplication, where folding takes some eight
+/// instructions one after the other.
+inline bool is_zero_sum(std::uint64_t sum) noexcept { return sum % kZeroSum == 0; }
 
 /// Sum of `bytes` bytes at `data`; an odd last byte counts as if a zero followed it.
 inline std::uint16_t sum_bytes(const void* data, std::size_t bytes) noexcept {

@@ -4,20 +4,21 @@
 #include "data_path/checksum.h"
 #include "data_path/drop.h"
 #include "data_path/packet_headers.h"
+#include "data_path/replicate.h"
 #include "wire/session_messages.h"
 
 #include <rte_prefetch.h>
 #include <rte_ring.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstring>
 #include <netinet/in.h>
 
 namespace penstock {
 namespace {
 
-constexpr std::size_t kPrefetchFrameAhead = 8;
-constexpr std::size_t kPrefetchStreamAhead = 4;
 constexpr std::size_t kVlanTagBytes = sizeof(rte_vlan_hdr);
 constexpr std::uint16_t kVlanIdMask = 0x0fff;
 /// More fragments, or an offset: any of these bits makes it a fragment (RFC 791 section 3.1).
@@ -37,7 +38,7 @@ const rte_udp_hdr& udp_of(std::span<const std::uint8_t> packet) noexcept {
 }
 
 Endpoint source_of(const rte_ipv4_hdr& ip, const rte_udp_hdr& udp) noexcept {
-    Endpoint source{.ip = {}, .port = rte_be_to_cpu_16(udp.src_port)};
+    Endpoint source{.ip = {}, .port = to_host(udp.src_port)};
     source.ip.bytes[10] = 0xff;  // IPv4-mapped: RFC 4291 section 2.5.5.2
     source.ip.bytes[11] = 0xff;
     std::memcpy(&source.ip.bytes[12], &ip.src_addr, sizeof(ip.src_addr));
@@ -47,30 +48,60 @@ Endpoint source_of(const rte_ipv4_hdr& ip, const rte_udp_hdr& udp) noexcept {
 /// No 16-bit sum. (A std::optional would be stored in parts and loaded whole, which stalls.)
 constexpr std::uint32_t kNoSum = 0x1'0000;
 
-/// Sum of a header of five words. Sums of 32-bit words fold to the same as those of 16-bit ones.
-[[gnu::always_inline]] inline std::uint32_t ip_header_sum(const std::uint8_t* ip) noexcept {
-    const std::uint64_t sum = std::uint64_t{load<std::uint32_t>(ip)} + load<std::uint32_t>(ip + 4) +
-                              load<std::uint32_t>(ip + 8) + load<std::uint32_t>(ip + 12) +
-                              load<std::uint32_t>(ip + 16);
-    return fold_sum(sum);
-}
+/// Sums of what the headers of all content of one publisher have in common.
+class HeaderSums {
+  public:
+    HeaderSums() = default;
+    HeaderSums(const rte_ipv4_hdr& ip, const rte_udp_hdr& udp) noexcept
+        : pseudo_header_(fold_sum(std::uint64_t{ip.src_addr} + ip.dst_addr +
+                                  to_network(std::uint16_t{IPPROTO_UDP}))),
+          with_ports_(std::uint32_t{pseudo_header_} + udp.src_port + udp.dst_port) {}
 
-/// The sum of the payload alone, from what the sender's checksum says of everything: the sum of all
-/// is 0xffff, so the payload's is what the headers leave. kNoSum: it says nothing. A sender that
-/// computed none leaves it to us, and so does one on this machine that left it to a NIC where there
-/// is none (veth, TAP): the field then holds the pseudo-header's sum alone.
-/// Source: RFC 768; linux/skbuff.h, CHECKSUM_PARTIAL.
-[[gnu::always_inline]] inline std::uint32_t payload_sum_from(const rte_ipv4_hdr& ip,
-                                                             const rte_udp_hdr& udp) noexcept {
-    const std::uint64_t pseudo_header = std::uint64_t{ip.src_addr} + ip.dst_addr +
-                                        to_network(std::uint16_t{IPPROTO_UDP}) + udp.dgram_len;
-    if (udp.dgram_cksum == 0 || udp.dgram_cksum == fold_sum(pseudo_header)) {
-        return kNoSum;
+    /// The sum of the payload alone, from what the sender's checksum says of everything: the sum of
+    /// all is 0xffff, so the payload's is what the headers leave. kNoSum: it says nothing. A sender
+    /// that computed none leaves it to us, and so does one on this machine that left it to a NIC
+    /// where there is none (veth, TAP): the field then holds the pseudo-header's sum alone.
+    /// Source: RFC 768; linux/skbuff.h, CHECKSUM_PARTIAL.
+    [[nodiscard]] std::uint32_t payload_sum(const rte_udp_hdr& udp) const noexcept {
+        const std::uint32_t bytes = udp.dgram_len;
+        const std::uint32_t checksum = udp.dgram_cksum;
+        if (checksum == 0 || checksum == fold_sum(pseudo_header_ + bytes)) {
+            return kNoSum;
+        }
+        return static_cast<std::uint16_t>(~fold_sum(with_ports_ + 2 * bytes + checksum));
     }
-    const std::uint64_t headers =
-        pseudo_header + udp.dgram_len + udp.dgram_cksum + udp.src_port + udp.dst_port;
-    return static_cast<std::uint16_t>(~fold_sum(headers));
+
+  private:
+    std::uint32_t pseudo_header_ = 0;  // but for the length
+    std::uint32_t with_ports_ = 0;
+};
+
+using Line [[gnu::vector_size(16)]] = std::uint64_t;
+constexpr Line line_of(const std::array<std::uint8_t, sizeof(Line)>& bytes) noexcept {
+    const auto words = std::bit_cast<std::array<std::uint64_t, 2>>(bytes);
+    return Line{words[0], words[1]};
 }
+// What says whose content a frame is. Of its first line: the destination MAC address, the
+// ethertype, version and header length.
+constexpr Line kFirstBits =
+    line_of({0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0});
+// Of the line from the IP identification on: fragment bits, protocol, both addresses.
+constexpr Line kSecondBits = line_of({0,
+                                      0,
+                                      kFragmentBits >> 8U,
+                                      kFragmentBits & 0xffU,
+                                      0,
+                                      0xff,
+                                      0,
+                                      0,
+                                      0xff,
+                                      0xff,
+                                      0xff,
+                                      0xff,
+                                      0xff,
+                                      0xff,
+                                      0xff,
+                                      0xff});
 
 /// Whether a payload begins like a session message; it may be shorter than that.
 bool may_be_message(const std::uint8_t* payload) noexcept {
@@ -118,71 +149,135 @@ Classify::Classify(const WorkerConfig& config, WorkerCounters& counters)
     hand_over_.given = &counters.handed_over;
 }
 
-/// If the frame turns out to be plain content; nothing if it is of the stream fetched last.
-[[gnu::always_inline]] inline void Classify::prefetch_stream(
-    const rte_mbuf& frame, std::uint16_t& fetched) const noexcept {
+/// Fetches the streams of all frames that turn out to be plain content.
+void Classify::prefetch_streams(Burst frames) const noexcept {
     constexpr std::size_t kUdpPortAt =
         kEthernetBytes + kIpv4Bytes + offsetof(rte_udp_hdr, dst_port);
-    const std::uint16_t udp_port =
-        load_word(rte_pktmbuf_mtod_offset(&frame, const std::uint8_t*, kUdpPortAt));
-    if (udp_port == fetched) [[likely]] {
-        return;
-    }
-    fetched = udp_port;
-    const std::uint32_t index =
-        std::uint32_t{rte_be_to_cpu_16(udp_port)} - config_.stream_port_first;
-    // Not of nullptr: that would cost a walk of the page tables every time.
-    if (index < by_port_count_ && by_port_[index] != nullptr) {
-        const Stream* stream = by_port_[index];
-        rte_prefetch0(stream);
-        rte_prefetch0(&stream->ring);
-        rte_prefetch0(&stream->totals);
+    for (const rte_mbuf* frame : frames) {
+        const auto* at = rte_pktmbuf_mtod_offset(frame, const std::uint8_t*, kUdpPortAt);
+        const std::uint32_t index =
+            std::uint32_t{to_host(load_word(at))} - config_.stream_port_first;
+        // Not of nullptr: that would cost a walk of the page tables every time.
+        if (index < by_port_count_ && by_port_[index] != nullptr) {
+            rte_prefetch0(by_port_[index]);
+        }
     }
 }
 
-[[gnu::always_inline]] inline bool Classify::take_plain_content(rte_mbuf& frame,
-                                                                Content& content) const noexcept {
-    // What a NIC may have found that has to be looked into.
-    constexpr std::uint64_t kDoubts =
-        RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_IP_CKSUM_BAD | RTE_MBUF_F_RX_L4_CKSUM_BAD;
+/// Content of a stream comes from one address to one address, packet after packet: what has been
+/// found out about the headers of one need not be found out again of the next, if they are the
+/// same.
+class Classify::LastContent {
+  public:
+    [[nodiscard]] Stream* stream() const noexcept { return stream_; }
+    [[nodiscard]] bool has_changed() const noexcept { return changes_ > 1; }
+    /// Whether all in the headers is the same that says whose content this is: MAC address,
+    /// protocols, being no fragment, addresses, ports.
+    [[nodiscard]] bool has_headers_of(const std::uint8_t* frame) const noexcept {
+        const Line differs = ((load_line(frame) ^ first_) & kFirstBits) |
+                             ((load_line(frame + kSecondAt) ^ second_) & kSecondBits);
+        return stream_ != nullptr &&
+               (differs[0] | differs[1] | (load<std::uint32_t>(frame + kPortsAt) ^ ports_)) == 0;
+    }
+    void remember(const std::uint8_t* frame, Stream* stream) noexcept {
+        const auto& ip = *reinterpret_cast<const rte_ipv4_hdr*>(frame + kEthernetBytes);
+        const auto& udp = *reinterpret_cast<const rte_udp_hdr*>(frame + kPortsAt);
+        ++changes_;
+        stream_ = stream;
+        first_ = load_line(frame);
+        second_ = load_line(frame + kSecondAt);
+        ports_ = load<std::uint32_t>(frame + kPortsAt);
+        addresses_ = std::uint64_t{ip.src_addr} + ip.dst_addr;
+        sums_ = HeaderSums{ip, udp};
+    }
+    /// Whether the IP header's checksum is right. Sums of 32-bit words fold to the same as those of
+    /// 16-bit ones.
+    [[nodiscard]] bool ip_checksum_holds(const std::uint8_t* ip) const noexcept {
+        return is_zero_sum(addresses_ + load<std::uint32_t>(ip) + load<std::uint32_t>(ip + 4) +
+                           load<std::uint32_t>(ip + 8));
+    }
+    [[nodiscard]] const HeaderSums& sums() const noexcept { return sums_; }
+
+  private:
+    static constexpr std::size_t kPortsAt = kEthernetBytes + kIpv4Bytes;
+    static constexpr std::size_t kSecondAt = kPortsAt - sizeof(Line);
+    static Line load_line(const std::uint8_t* at) noexcept {
+        Line line;
+        std::memcpy(&line, at, sizeof(line));
+        return line;
+    }
+
+    std::uint32_t changes_ = 0;
+    Stream* stream_ = nullptr;
+    Line first_{};
+    Line second_{};
+    std::uint32_t ports_ = 0;
+    std::uint64_t addresses_ = 0;  // both, added
+    HeaderSums sums_;
+};
+
+/// Whose content a frame is, going by its addresses, ports and protocols: nullptr if there is
+/// anything unusual about them. `frame`: kIpv4FrameHeaderBytes at least.
+[[gnu::always_inline]] inline Stream* Classify::plain_stream_of(
+    const std::uint8_t* frame, const PortIdentity& port) const noexcept {
     constexpr std::uint64_t kMacBits = 0xffff'ffff'ffffU;
     // Ethertype IPv4, version 4, five words of header; not the type of service.
     constexpr std::uint32_t kPlain = 0x0045'0008;
     constexpr std::uint32_t kPlainBits = 0x00ff'ffff;
-    if (frame.data_len < kIpv4FrameHeaderBytes ||
+    const auto& ip = *reinterpret_cast<const rte_ipv4_hdr*>(frame + kEthernetBytes);
+    const auto& udp = *reinterpret_cast<const rte_udp_hdr*>(frame + kEthernetBytes + kIpv4Bytes);
+    // All that has to be one value, at once: zero if it is.
+    const std::uint64_t differs =
+        ((load<std::uint64_t>(frame) ^ port.mac) & kMacBits) |
+        ((load<std::uint32_t>(frame + offsetof(rte_ether_hdr, ether_type)) ^ kPlain) & kPlainBits) |
+        (ip.fragment_offset & kFragmentBitsOnWire) | (ip.next_proto_id ^ unsigned{IPPROTO_UDP}) |
+        (ip.dst_addr ^ port.address);
+    const std::uint32_t index = std::uint32_t{to_host(udp.dst_port)} - config_.stream_port_first;
+    if (differs != 0 || index >= by_port_count_) {
+        return nullptr;
+    }
+    Stream* stream = by_port_[index];
+    const bool ours = stream != nullptr && stream->owner == config_.index &&
+                      publisher_key(ip.src_addr, udp.src_port) == stream->publisher_v4;
+    return ours ? stream : nullptr;
+}
+
+[[gnu::always_inline]] inline bool Classify::take_plain_content(rte_mbuf& frame,
+                                                                const PortIdentity& port,
+                                                                LastContent& last,
+                                                                Content& content) const noexcept {
+    // What a NIC may have found that has to be looked into.
+    constexpr std::uint64_t kDoubts =
+        RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_IP_CKSUM_BAD | RTE_MBUF_F_RX_L4_CKSUM_BAD;
+    const std::uint32_t frame_bytes = frame.data_len;
+    if (frame_bytes < kIpv4FrameHeaderBytes ||
         ((frame.ol_flags & kDoubts) | (frame.nb_segs ^ 1U)) != 0) {
         return false;
     }
     const auto* at = rte_pktmbuf_mtod(&frame, const std::uint8_t*);
-    const auto* ip_at = at + kEthernetBytes;
-    const auto& ip = *reinterpret_cast<const rte_ipv4_hdr*>(ip_at);
-    const auto& udp = *reinterpret_cast<const rte_udp_hdr*>(ip_at + kIpv4Bytes);
-    const PortIdentity& port = ports_[frame.port];
-    // All that has to be one value, at once: zero if it is.
-    const std::uint64_t differs =
-        ((load<std::uint64_t>(at) ^ port.mac) & kMacBits) |
-        ((load<std::uint32_t>(at + offsetof(rte_ether_hdr, ether_type)) ^ kPlain) & kPlainBits) |
-        (ip.fragment_offset & kFragmentBitsOnWire) | (ip.next_proto_id ^ unsigned{IPPROTO_UDP}) |
-        (ip.dst_addr ^ port.address) | (ip_header_sum(ip_at) ^ 0xffffU);
-    const std::uint32_t total_bytes = rte_be_to_cpu_16(ip.total_length);
-    const std::uint32_t udp_bytes = rte_be_to_cpu_16(udp.dgram_len);
-    const std::uint32_t index =
-        std::uint32_t{rte_be_to_cpu_16(udp.dst_port)} - config_.stream_port_first;
-    if (differs != 0 || total_bytes > frame.data_len - kEthernetBytes || udp_bytes < kUdpBytes ||
-        udp_bytes + kIpv4Bytes > total_bytes || index >= by_port_count_) {
-        return false;
+    if (!last.has_headers_of(at)) [[unlikely]] {
+        Stream* stream = plain_stream_of(at, port);
+        if (stream == nullptr) {
+            return false;
+        }
+        last.remember(at, stream);
+        Replicate::prefetch(*stream);
     }
-    Stream* stream = by_port_[index];
-    if (stream == nullptr || stream->owner != config_.index ||
-        publisher_key(ip.src_addr, udp.src_port) != stream->publisher_v4 ||
+    const auto* ip_at = at + kEthernetBytes;
+    const auto& udp = *reinterpret_cast<const rte_udp_hdr*>(ip_at + kIpv4Bytes);
+    const std::uint32_t udp_bytes = to_host(udp.dgram_len);
+    const std::uint32_t total_bytes =
+        to_host(reinterpret_cast<const rte_ipv4_hdr*>(ip_at)->total_length);
+    if (udp_bytes < kUdpBytes || udp_bytes + kIpv4Bytes != total_bytes ||
+        total_bytes + kEthernetBytes > frame_bytes || !last.ip_checksum_holds(ip_at) ||
         may_be_message(at + kIpv4FrameHeaderBytes)) {
         return false;
     }
-    const std::uint32_t sum = payload_sum_from(ip, udp);
+    const std::uint32_t sum = last.sums().payload_sum(udp);
     if (sum == kNoSum) {
         return false;
     }
-    content = {.stream = stream,
+    content = {.stream = last.stream(),
                .packet = &frame,
                .payload_bytes = static_cast<std::uint16_t>(udp_bytes - kUdpBytes),
                .payload_sum = static_cast<std::uint16_t>(sum)};
@@ -190,40 +285,44 @@ Classify::Classify(const WorkerConfig& config, WorkerCounters& counters)
     return true;
 }
 
-ContentBurst Classify::by_stream(Burst frames) noexcept {
-    std::size_t accepted = 0;
-    std::uint16_t fetched = 0;  // UDP port, as it lies in the frame
-    for (rte_mbuf* frame : frames.first(std::min(kPrefetchFrameAhead, frames.size()))) {
+ContentBurst Classify::by_stream(Burst frames, std::uint8_t port) noexcept {
+    for (const rte_mbuf* frame : frames) {
         rte_prefetch0(rte_pktmbuf_mtod(frame, const void*));
     }
-    for (std::size_t i = 0; i < frames.size(); ++i) {
-        if (i + kPrefetchFrameAhead < frames.size()) {
-            rte_prefetch0(rte_pktmbuf_mtod(frames[i + kPrefetchFrameAhead], const void*));
-        }
-        if (i + kPrefetchStreamAhead < frames.size()) {
-            prefetch_stream(*frames[i + kPrefetchStreamAhead], fetched);
-        }
-        rte_mbuf* frame = frames[i];
-        if (take_plain_content(*frame, content_[accepted])) [[likely]] {
+    if (mixed_) {
+        prefetch_streams(frames);
+    }
+    const PortIdentity& identity = ports_[port];
+    LastContent last;
+    std::size_t accepted = 0;
+    for (rte_mbuf* frame : frames) {
+        if (take_plain_content(*frame, identity, last, content_[accepted])) [[likely]] {
             ++accepted;
-            continue;
-        }
-        const Verdict verdict = examine_frame(*frame);
-        if (verdict.kind == Kind::content) {
-            trim(*frame, verdict.payload_at, verdict.payload_bytes);
-            content_[accepted++] = {.stream = verdict.stream,
-                                    .packet = frame,
-                                    .payload_bytes = verdict.payload_bytes,
-                                    .payload_sum = verdict.payload_sum};
         } else {
-            give_or_drop(frame, verdict);
+            accepted += examine(frame, port, content_[accepted]) ? 1 : 0;
         }
     }
+    mixed_ = last.has_changed();
     flush(session_messages_);
     flush(exceptions_);
     flush(hand_over_);
     counters_.content.add(accepted);
     return {content_.data(), accepted};
+}
+
+bool Classify::examine(rte_mbuf* frame, std::uint8_t port, Content& content) noexcept {
+    const Verdict verdict = examine_frame(*frame, ports_[port]);
+    if (verdict.kind != Kind::content) {
+        frame->port = port;
+        give_or_drop(frame, verdict);
+        return false;
+    }
+    trim(*frame, verdict.payload_at, verdict.payload_bytes);
+    content = {.stream = verdict.stream,
+               .packet = frame,
+               .payload_bytes = verdict.payload_bytes,
+               .payload_sum = verdict.payload_sum};
+    return true;
 }
 
 void Classify::give_or_drop(rte_mbuf* frame, const Verdict& verdict) noexcept {
@@ -262,7 +361,8 @@ void Classify::close(const Stream& stream) noexcept {
     entry = nullptr;
 }
 
-Classify::Verdict Classify::examine_frame(const rte_mbuf& frame) const noexcept {
+Classify::Verdict Classify::examine_frame(const rte_mbuf& frame,
+                                          const PortIdentity& port) const noexcept {
     if (frame.nb_segs != 1) {
         return {.kind = Kind::drop, .reason = DropReason::frame_segmented};
     }
@@ -278,27 +378,26 @@ Classify::Verdict Classify::examine_frame(const rte_mbuf& frame) const noexcept 
     const auto& ethernet = *reinterpret_cast<const rte_ether_hdr*>(bytes.data());
     const bool to_group = rte_is_multicast_ether_addr(&ethernet.dst_addr) != 0;
     if (!to_group &&
-        std::memcmp(ethernet.dst_addr.addr_bytes, &ports_[frame.port].mac, RTE_ETHER_ADDR_LEN) !=
-            0) {
+        std::memcmp(ethernet.dst_addr.addr_bytes, &port.mac, RTE_ETHER_ADDR_LEN) != 0) {
         return {.kind = Kind::drop, .reason = DropReason::not_our_mac};
     }
-    std::uint16_t type = rte_be_to_cpu_16(ethernet.ether_type);
+    std::uint16_t type = to_host(ethernet.ether_type);
     std::size_t packet_at = kEthernetBytes;
     if (type == RTE_ETHER_TYPE_VLAN || type == RTE_ETHER_TYPE_QINQ) {
         if (bytes.size() < kEthernetBytes + kVlanTagBytes) {
             return {.kind = Kind::drop, .reason = DropReason::frame_too_short};
         }
         const auto& tag = *reinterpret_cast<const rte_vlan_hdr*>(&bytes[kEthernetBytes]);
-        if (type == RTE_ETHER_TYPE_VLAN && (rte_be_to_cpu_16(tag.vlan_tci) & kVlanIdMask) == 0) {
+        if (type == RTE_ETHER_TYPE_VLAN && (to_host(tag.vlan_tci) & kVlanIdMask) == 0) {
             // VLAN 0 is a priority and no VLAN (IEEE 802.1Q section 6.9): the frame is untagged.
-            type = rte_be_to_cpu_16(tag.eth_proto);
+            type = to_host(tag.eth_proto);
             packet_at += kVlanTagBytes;
         }
     }
     if (type != RTE_ETHER_TYPE_IPV4) {
         return {.kind = Kind::exception};
     }
-    Verdict verdict = examine_ipv4(frame, bytes.subspan(packet_at));
+    Verdict verdict = examine_ipv4(frame, bytes.subspan(packet_at), port);
     if (to_group && verdict.kind != Kind::exception && verdict.kind != Kind::drop) {
         return {.kind = Kind::drop, .reason = DropReason::link_broadcast};
     }
@@ -307,13 +406,14 @@ Classify::Verdict Classify::examine_frame(const rte_mbuf& frame) const noexcept 
 }
 
 Classify::Verdict Classify::examine_ipv4(const rte_mbuf& frame,
-                                         std::span<const std::uint8_t> packet) const noexcept {
+                                         std::span<const std::uint8_t> packet,
+                                         const PortIdentity& port) const noexcept {
     if (packet.size() < kIpv4Bytes) {
         return {.kind = Kind::drop, .reason = DropReason::frame_too_short};
     }
     const rte_ipv4_hdr& ip = ip_of(packet);
     const std::size_t header_bytes = ip_header_bytes(ip);
-    const std::size_t total_bytes = rte_be_to_cpu_16(ip.total_length);
+    const std::size_t total_bytes = to_host(ip.total_length);
     if ((ip.version_ihl >> 4U) != 4 || header_bytes < kIpv4Bytes || total_bytes < header_bytes ||
         total_bytes > packet.size()) {
         return {.kind = Kind::drop, .reason = DropReason::ip_header_invalid};
@@ -322,7 +422,7 @@ Classify::Verdict Classify::examine_ipv4(const rte_mbuf& frame,
         sum_bytes(&ip, header_bytes) != 0xffff) {
         return {.kind = Kind::drop, .reason = DropReason::ip_checksum_wrong};
     }
-    if (ip.dst_addr != ports_[frame.port].address) {
+    if (ip.dst_addr != port.address) {
         return {.kind = Kind::exception};
     }
     if (!source_is_valid(ip.src_addr)) {
@@ -331,16 +431,17 @@ Classify::Verdict Classify::examine_ipv4(const rte_mbuf& frame,
     if (ip.next_proto_id != IPPROTO_UDP) {
         return {.kind = Kind::exception};
     }
-    if ((rte_be_to_cpu_16(ip.fragment_offset) & kFragmentBits) != 0) {
+    if ((to_host(ip.fragment_offset) & kFragmentBits) != 0) {
         return {.kind = Kind::drop, .reason = DropReason::ip_fragment};
     }
     if (total_bytes < header_bytes + kUdpBytes) {
         return {.kind = Kind::drop, .reason = DropReason::udp_length_invalid};
     }
     if (header_bytes != kIpv4Bytes) {
-        const std::uint16_t port =
+        const std::uint16_t udp_port =
             to_network(load_word(&packet[header_bytes + offsetof(rte_udp_hdr, dst_port)]));
-        const bool ours = port >= config_.stream_port_first && port <= config_.stream_port_last;
+        const bool ours =
+            udp_port >= config_.stream_port_first && udp_port <= config_.stream_port_last;
         return {.kind = ours ? Kind::drop : Kind::exception, .reason = DropReason::ip_options};
     }
     return examine_udp(frame, packet.first(total_bytes));
@@ -349,11 +450,11 @@ Classify::Verdict Classify::examine_ipv4(const rte_mbuf& frame,
 Classify::Verdict Classify::examine_udp(const rte_mbuf& frame,
                                         std::span<const std::uint8_t> packet) const noexcept {
     const rte_udp_hdr& udp = udp_of(packet);
-    const std::uint16_t port = rte_be_to_cpu_16(udp.dst_port);
+    const std::uint16_t port = to_host(udp.dst_port);
     if (port < config_.stream_port_first || port > config_.stream_port_last) {
         return {.kind = Kind::exception};
     }
-    const std::size_t udp_bytes = rte_be_to_cpu_16(udp.dgram_len);
+    const std::size_t udp_bytes = to_host(udp.dgram_len);
     if (udp_bytes < kUdpBytes || udp_bytes > packet.size() - kIpv4Bytes) {
         return {.kind = Kind::drop, .reason = DropReason::udp_length_invalid};
     }
@@ -391,7 +492,7 @@ Classify::Verdict Classify::examine_payload(std::span<const std::uint8_t> packet
     if (!from_publisher) {
         return {.kind = Kind::drop, .reason = DropReason::not_publisher, .stream = &stream};
     }
-    const std::uint32_t sum = payload_sum_from(ip, udp);
+    const std::uint32_t sum = HeaderSums{ip, udp}.payload_sum(udp);
     return {.kind = Kind::content,
             .stream = &stream,
             .payload_at = kIpv4Bytes + kUdpBytes,
@@ -404,7 +505,7 @@ Classify::Verdict Classify::examine_payload(std::span<const std::uint8_t> packet
 bool Classify::source_is_valid(std::uint32_t source) const noexcept {
     constexpr std::uint8_t kLoopbackNetwork = 127;
     constexpr std::uint8_t kFirstMulticast = 224;
-    const auto network = static_cast<std::uint8_t>(rte_be_to_cpu_32(source) >> 24U);
+    const auto network = static_cast<std::uint8_t>(to_host(source) >> 24U);
     if (network == 0 || network == kLoopbackNetwork || network >= kFirstMulticast) {
         return false;
     }

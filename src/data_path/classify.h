@@ -22,11 +22,13 @@ class Classify {
     /// Allocates the table of streams.
     Classify(const WorkerConfig& config, WorkerCounters& counters);
 
-    /// Owns:    takes all frames; those returned are the caller's again, trimmed to their payload.
+    /// frames: received at the port of that index, by this worker or one that handed them over.
+    /// Owns:    takes all frames; those returned are the caller's again, trimmed to their payload;
+    ///          those given on have mbuf->port set to `port`.
     /// Returns: content of streams this worker owns, valid until the next call.
     /// Source:  RFC 791 (header), RFC 768 (UDP), RFC 1122 section 3.2.1.3 (addresses) and 3.3.6
     ///          (link broadcast).
-    [[nodiscard]] ContentBurst by_stream(Burst frames) noexcept;
+    [[nodiscard]] ContentBurst by_stream(Burst frames, std::uint8_t port) noexcept;
 
     void open(Stream& stream) noexcept;
     void close(const Stream& stream) noexcept;
@@ -53,17 +55,28 @@ class Classify {
         std::uint64_t mac;      // its six bytes as a frame begins with them, then zeros
         std::uint32_t address;  // network order
     };
+    class LastContent;
 
     /// Judges in one go what nearly all frames are: content of a stream of our own, from its
     /// publisher, with nothing unusual about it; the same verdict as examine_frame()'s.
+    /// `last`:  what plain content came before it in this burst.
     /// Returns: whether it is, with `content` filled and the frame trimmed. If not, the frame is
     /// untouched and has yet to be examined.
-    [[nodiscard]] bool take_plain_content(rte_mbuf& frame, Content& content) const noexcept;
-    void prefetch_stream(const rte_mbuf& frame, std::uint16_t& fetched) const noexcept;
+    [[nodiscard]] bool take_plain_content(rte_mbuf& frame,
+                                          const PortIdentity& port,
+                                          LastContent& last,
+                                          Content& content) const noexcept;
+    [[nodiscard]] Stream* plain_stream_of(const std::uint8_t* frame,
+                                          const PortIdentity& port) const noexcept;
+    void prefetch_streams(Burst frames) const noexcept;
+    /// Whether it is content, with `content` filled and the frame trimmed; if not, it is gone.
+    [[nodiscard]] bool examine(rte_mbuf* frame, std::uint8_t port, Content& content) noexcept;
     void give_or_drop(rte_mbuf* frame, const Verdict& verdict) noexcept;
-    [[nodiscard]] Verdict examine_frame(const rte_mbuf& frame) const noexcept;
+    [[nodiscard]] Verdict examine_frame(const rte_mbuf& frame,
+                                        const PortIdentity& port) const noexcept;
     [[nodiscard]] Verdict examine_ipv4(const rte_mbuf& frame,
-                                       std::span<const std::uint8_t> packet) const noexcept;
+                                       std::span<const std::uint8_t> packet,
+                                       const PortIdentity& port) const noexcept;
     [[nodiscard]] Verdict examine_udp(const rte_mbuf& frame,
                                       std::span<const std::uint8_t> packet) const noexcept;
     [[nodiscard]] static Verdict examine_payload(std::span<const std::uint8_t> packet,
@@ -84,6 +97,7 @@ class Classify {
     Outgoing session_messages_;
     Outgoing exceptions_;
     Outgoing hand_over_;  // to one worker at a time
+    bool mixed_ = false;  // whether the last burst was of several streams: the next will be, too
     std::array<Content, kRxBurstPackets> content_{};
 };
 

@@ -79,19 +79,8 @@ class alignas(kCacheLineBytes) FlowGroup {
     [[nodiscard]] FlowRecord& record_at(std::uint32_t position) const noexcept {
         return *chunk_of(position).records[position % kFlowsPerChunk];
     }
-    /// Fetches the group itself, and then the headers of its first few live flows; those of many
-    /// fetch themselves, one line after the other.
-    void prefetch() const noexcept {
-        rte_prefetch0(&common_);
-        rte_prefetch0(&first_chunk_);
-    }
-    void prefetch_headers() const noexcept {
-        constexpr std::uint32_t kMost = 16;
-        constexpr std::uint32_t kPerLine = kCacheLineBytes / sizeof(FlowHeaders);
-        for (std::uint32_t i = 0; i < std::min(live_, kMost); i += kPerLine) {
-            rte_prefetch0(&first_chunk_->headers[i]);
-        }
-    }
+    /// Fetches what every packet needs of it, but for the headers.
+    void prefetch() const noexcept { rte_prefetch0(&common_); }
     /// One that catches up, another with every call.
     [[nodiscard]] FlowRecord& next_catching_up() noexcept {
         turn_ = turn_ + 1 < catching_up_ ? turn_ + 1 : 0;
@@ -102,10 +91,12 @@ class alignas(kCacheLineBytes) FlowGroup {
     void move(std::uint32_t from, std::uint32_t to) noexcept;
     void swap(std::uint32_t a, std::uint32_t b) noexcept;
 
+    // One cache line: all that the fan-out of a few copies needs but the flows' own headers.
     CommonHeaders common_;
     FlowChunk* first_chunk_ = nullptr;  // directory_[0], one miss nearer
     std::uint32_t live_ = 0;
     std::uint32_t catching_up_ = 0;
+
     FlowChunk** directory_ = nullptr;
     std::uint32_t directory_chunks_ = 0;
     std::uint32_t chunks_ = 0;

@@ -1,5 +1,6 @@
 #include "data_path/packet_copy.h"
 
+#include "base/cache_line.h"
 #include "data_path/checksum.h"
 #include "data_path/packet_headers.h"
 
@@ -49,10 +50,9 @@ struct Fields {
 [[gnu::always_inline]] inline Fields fields_of(std::uint64_t data_off,
                                                std::uint64_t segments,
                                                std::uint64_t packet_bytes,
-                                               std::uint64_t segment_bytes,
-                                               std::uint64_t flags = 0) noexcept {
+                                               std::uint64_t segment_bytes) noexcept {
     return {.first = data_off | kReferences << 16U | segments << 32U | kNoPort << 48U,
-            .flags = flags,
+            .flags = 0,
             .packet_bytes = packet_bytes << 32U,
             .segment_bytes = segment_bytes};
 }
@@ -73,16 +73,24 @@ struct PacketParts {
 [[gnu::always_inline]] inline PacketParts parts_of(const CommonHeaders& common,
                                                    std::uint16_t payload_bytes,
                                                    std::uint16_t payload_sum) noexcept {
-    PacketParts parts{};
     const auto udp_bytes = static_cast<std::uint16_t>(kUdpBytes + payload_bytes);
     const std::uint16_t udp_length = to_network(udp_bytes);
-    parts.ip_length = to_network(static_cast<std::uint16_t>(kIpv4Bytes + udp_bytes));
-    // The UDP length counts twice: in the header and in the pseudo header (RFC 768).
-    parts.udp_rest = fold_sum(std::uint32_t{payload_sum} + udp_length + udp_length);
-    std::memcpy(parts.words.data(), common.headers.data(), sizeof(parts.words));
-    parts.words[2] |= parts.ip_length;
-    parts.words[4] |= std::uint64_t{udp_length} << 48U;
-    return parts;
+    const std::uint16_t ip_length = to_network(static_cast<std::uint16_t>(kIpv4Bytes + udp_bytes));
+    // What follows the headers in the last word is written over, or not sent.
+    static_assert(sizeof(CommonHeaders) == sizeof(Words));
+    const auto word = [&common](std::size_t at) {
+        return load<std::uint64_t>(reinterpret_cast<const std::uint8_t*>(&common) +
+                                   at * sizeof(std::uint64_t));
+    };
+    return {.words = {word(0),
+                      word(1),
+                      word(2) | ip_length,
+                      word(3),
+                      word(4) | std::uint64_t{udp_length} << 48U,
+                      word(5)},
+            .ip_length = ip_length,
+            // The UDP length counts twice: in the header and in the pseudo header (RFC 768).
+            .udp_rest = fold_sum(std::uint32_t{payload_sum} + udp_length + udp_length)};
 }
 
 /// Where a mbuf of a copy pool keeps its data: such pools have no private area between the two.
@@ -93,22 +101,33 @@ constexpr std::size_t kFrameAt = sizeof(rte_mbuf) + RTE_PKTMBUF_HEADROOM;
     rte_prefetch0(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(copy) + at));
 }
 
-/// The words that differ from copy to copy, checksums included.
-[[gnu::always_inline]] inline void write_flow_words(std::uint8_t* frame,
-                                                    const FlowHeaders& headers,
-                                                    const PacketParts& parts) noexcept {
+/// The words that differ from flow to flow.
+struct FlowWords {
+    std::uint64_t first;
+    std::uint64_t third;
+    std::uint64_t fourth;
+};
+
+[[gnu::always_inline]] inline FlowWords flow_words(const FlowHeaders& headers,
+                                                   const PacketParts& parts) noexcept {
     constexpr std::uint64_t kMacBits = 0xffff'ffff'ffffU;
     std::uint64_t mac_and_port = 0;
     std::memcpy(&mac_and_port, &headers, sizeof(mac_and_port));
     const std::uint64_t udp_port = mac_and_port >> 48U;
     const std::uint64_t address = headers.address;
-    const std::uint64_t first = parts.words[0] | (mac_and_port & kMacBits);
-    const std::uint64_t third =
-        parts.words[3] | ip_checksum(headers.ip_sum, parts.ip_length) | address << 48U;
-    const std::uint64_t fourth = parts.words[4] | address >> 16U | udp_port << 32U;
-    std::memcpy(frame, &first, sizeof(first));
-    std::memcpy(frame + 3 * sizeof(third), &third, sizeof(third));
-    std::memcpy(frame + 4 * sizeof(fourth), &fourth, sizeof(fourth));
+    return {.first = parts.words[0] | (mac_and_port & kMacBits),
+            .third = parts.words[3] | ip_checksum(headers.ip_sum, parts.ip_length) | address << 48U,
+            .fourth = parts.words[4] | address >> 16U | udp_port << 32U};
+}
+
+/// What differs from copy to copy, checksums included.
+[[gnu::always_inline]] inline void write_flow_words(std::uint8_t* frame,
+                                                    const FlowHeaders& headers,
+                                                    const PacketParts& parts) noexcept {
+    const FlowWords flow = flow_words(headers, parts);
+    std::memcpy(frame, &flow.first, sizeof(flow.first));
+    std::memcpy(frame + 3 * sizeof(flow.third), &flow.third, sizeof(flow.third));
+    std::memcpy(frame + 4 * sizeof(flow.fourth), &flow.fourth, sizeof(flow.fourth));
     store_word(frame + kUdpChecksumAt, udp_checksum(headers.udp_sum, parts.udp_rest));
 }
 
@@ -202,22 +221,36 @@ void make_copies(std::span<rte_mbuf* const> copies,
     }
 }
 
-void rewrite(rte_mbuf& packet,
+/// Only the checksum differs from packet to packet: the rest of the headers is made once, in
+/// registers.
+void rewrite(ContentBurst content,
              const CommonHeaders& common,
              const FlowHeaders& headers,
-             std::uint16_t payload_bytes,
-             std::uint16_t payload_sum) noexcept {
-    const PacketParts parts = parts_of(common, payload_bytes, payload_sum);
+             rte_mbuf** packets) noexcept {
+    using Half [[gnu::vector_size(16)]] = std::uint64_t;
+    const std::uint16_t payload_bytes = content.front().payload_bytes;
     const std::uint16_t header_bytes = common.header_bytes;
     const std::uint32_t packet_bytes = header_bytes + payload_bytes;
-    const auto data_off = static_cast<std::uint16_t>(packet.data_off - header_bytes);
-    // Where its memory is from is not for us to forget.
-    const std::uint64_t memory = packet.ol_flags & (RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_INDIRECT);
-    write_fields(packet, fields_of(data_off, 1, packet_bytes, packet_bytes, memory));
-    auto* const frame = rte_pktmbuf_mtod(&packet, std::uint8_t*);
-    // Not a byte more than the headers: behind them lies the payload.
-    std::memcpy(frame + sizeof(std::uint64_t), &parts.words[1], 2 * sizeof(std::uint64_t));
-    write_flow_words(frame, headers, parts);
+    const PacketParts parts = parts_of(common, payload_bytes, 0);
+    const FlowWords flow = flow_words(headers, parts);
+    const Half first{flow.first, parts.words[1]};
+    const Half second{parts.words[2], flow.third};
+    for (std::size_t i = 0; i < content.size(); ++i) {
+        rte_mbuf& packet = *content[i].packet;
+        packet.data_off = static_cast<std::uint16_t>(packet.data_off - header_bytes);
+        // What was found out on its way in; where its memory is from is not for us to forget.
+        packet.ol_flags &= RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_INDIRECT;
+        packet.pkt_len = packet_bytes;
+        packet.data_len = static_cast<std::uint16_t>(packet_bytes);
+        auto* const frame = rte_pktmbuf_mtod(&packet, std::uint8_t*);
+        // Not a byte more than the headers: behind them lies the payload.
+        std::memcpy(frame, &first, sizeof(first));
+        std::memcpy(frame + sizeof(first), &second, sizeof(second));
+        std::memcpy(frame + 2 * sizeof(first), &flow.fourth, sizeof(flow.fourth));
+        const std::uint32_t known = std::uint32_t{headers.udp_sum} + content[i].payload_sum;
+        store_word(frame + kUdpChecksumAt, udp_checksum(fold_sum(known), parts.udp_rest));
+        packets[i] = &packet;
+    }
 }
 
 }  // namespace penstock

@@ -30,12 +30,13 @@ void make_copies(std::span<rte_mbuf* const> copies,
                  const Slot& slot,
                  CopyShape shape) noexcept;
 
-/// Gives a received packet, trimmed to its payload, a flow's headers in place of those it came
-/// with. Needs: nobody else holds the packet; common.header_bytes in front of the payload.
-void rewrite(rte_mbuf& packet,
+/// Gives received packets a flow's headers in place of those they came with.
+/// content: all of one payload size. Nobody else holds the packets; common.header_bytes in front of
+///          the payload are free.
+/// packets: as many places, where the packets are put.
+void rewrite(ContentBurst content,
              const CommonHeaders& common,
              const FlowHeaders& headers,
-             std::uint16_t payload_bytes,
-             std::uint16_t payload_sum) noexcept;
+             rte_mbuf** packets) noexcept;
 
 }  // namespace penstock

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <rte_byteorder.h>
 #include <rte_ether.h>
 #include <rte_ip.h>
 #include <rte_udp.h>
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -22,7 +22,14 @@ inline constexpr std::size_t kIpv4ChecksumAt = kEthernetBytes + 10;
 inline constexpr std::size_t kUdpLengthAt = kEthernetBytes + kIpv4Bytes + 4;
 inline constexpr std::size_t kUdpChecksumAt = kEthernetBytes + kIpv4Bytes + 6;
 
-inline std::uint16_t to_network(std::uint16_t host) noexcept { return rte_cpu_to_be_16(host); }
-inline std::uint32_t to_network(std::uint32_t host) noexcept { return rte_cpu_to_be_32(host); }
+// The compiler's own: DPDK's are assembly, which the compiler cannot see through.
+constexpr std::uint16_t to_network(std::uint16_t host) noexcept {
+    return std::endian::native == std::endian::little ? __builtin_bswap16(host) : host;
+}
+constexpr std::uint32_t to_network(std::uint32_t host) noexcept {
+    return std::endian::native == std::endian::little ? __builtin_bswap32(host) : host;
+}
+constexpr std::uint16_t to_host(std::uint16_t network) noexcept { return to_network(network); }
+constexpr std::uint32_t to_host(std::uint32_t network) noexcept { return to_network(network); }
 
 }  // namespace penstock

@@ -7,6 +7,7 @@
 #include <rte_mempool.h>
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 #include <utility>
 
@@ -76,10 +77,19 @@ Sequence history_start(const StreamRing& ring,
     return start;
 }
 
-/// Copies are the stream's from the moment they are made; Tx takes off those the NIC refuses.
-void count_made(Stream& stream, const CopyRun& run) noexcept {
-    stream.totals.copies += run.copies;
-    stream.totals.copy_bytes += std::uint64_t{run.copies} * run.payload_bytes;
+/// Copies are the stream's whether they could be made or not; what is lost is taken off.
+void count_copies(Stream& stream, PacketCount copies, std::uint16_t payload_bytes) noexcept {
+    stream.totals.copies += copies;
+    stream.totals.copy_bytes += std::uint64_t{copies} * payload_bytes;
+}
+
+/// How many of the first packets have as large a payload as the first one.
+std::size_t count_of_one_size(ContentBurst content) noexcept {
+    std::size_t count = 1;
+    while (count < content.size() && content[count].payload_bytes == content[0].payload_bytes) {
+        ++count;
+    }
+    return count;
 }
 
 /// A stream without history keeps a packet only until all have had it; nobody in it catches up.
@@ -111,8 +121,9 @@ PacketCount Replicate::to_consumers(Ticks now) noexcept {
         offered += serve_catching_up(stream, now);
         release_sent(stream);
         const std::uint64_t backlog = stream.ring.next() - stream.cursor.sequence;
+        stream.waiting = backlog > 0;
         behind_ = behind_ || backlog > stream.ring.packets_max() / 2;
-        if (backlog > 0 || stream.catching_up > 0) {
+        if (stream.waiting || stream.catching_up > 0) {
             active_.append(stream);
         }
     }
@@ -120,29 +131,53 @@ PacketCount Replicate::to_consumers(Ticks now) noexcept {
     return offered;
 }
 
-void Replicate::pass(Stream& stream, ContentBurst content) noexcept {
-    const OnlyFlow only = stream.only;
-    const std::uint8_t port = only.flow->port;
-    const CommonHeaders& common = only.group->common();
-    CopyRun run{.stream = &stream, .flow = only.flow, .copies = 1};
-    std::uint64_t bytes = 0;
-    for (const Content& arrived : content) {
-        rewrite(*arrived.packet,
-                common,
-                only.group->headers_of(only.flow->position),
-                arrived.payload_bytes,
-                arrived.payload_sum);
-        run.payload_bytes = arrived.payload_bytes;
-        run.frame_bytes = std::uint32_t{common.header_bytes} + arrived.payload_bytes;
-        bytes += arrived.payload_bytes;
-        tx_.add(port, arrived.packet, run);
+bool Replicate::may_send_at_once(const Stream& stream) const noexcept {
+    return !stream.keeps_history && !stream.waiting && stream.catching_up == 0 &&
+           stream.live <= kQuantumCopies && made_ < kTurnCopies;
+}
+
+void Replicate::send_at_once(Stream& stream, ContentBurst content) noexcept {
+    if (stream.live == 1) {
+        pass(stream, content);
+        return;
     }
-    const auto packets = static_cast<PacketCount>(content.size());
-    stream.totals.copies += packets;
-    stream.totals.copy_bytes += bytes;
-    stream.fanned_packets += packets;
-    stream.fanned_bytes += bytes;
-    made_ += packets;
+    for (const Content& arrived : content) {
+        FanoutCursor cursor;
+        const Slot slot{.packet = arrived.packet,
+                        .payload_bytes = arrived.payload_bytes,
+                        .payload_sum = arrived.payload_sum,
+                        .arrival_ticks = 0};
+        fan_out(stream, slot, cursor, kQuantumCopies);
+        rte_pktmbuf_free_seg(arrived.packet);
+        stream.sent_at_once.bytes += arrived.payload_bytes;
+    }
+    stream.sent_at_once.packets += content.size();
+}
+
+/// To the only live flow, each packet in its own mbuf.
+void Replicate::pass(Stream& stream, ContentBurst content) noexcept {
+    const auto port = static_cast<std::uint8_t>(std::countr_zero(stream.live_ports));
+    const FlowGroup& group = stream.groups[port];
+    const CommonHeaders& common = group.common();
+    const FlowChunk& chunk = group.chunk_of(0);
+    while (!content.empty()) {
+        const std::span<rte_mbuf*> room = tx_.room(port);
+        const std::size_t count =
+            count_of_one_size(content.first(std::min(room.size(), content.size())));
+        const CopyRun run{
+            .stream = &stream,
+            .live_flows = nullptr,
+            .flow = chunk.records[0],
+            .copies = static_cast<std::uint32_t>(count),
+            .payload_bytes = content.front().payload_bytes,
+            .frame_bytes = std::uint32_t{common.header_bytes} + content.front().payload_bytes};
+        rewrite(content.first(count), common, chunk.headers[0], room.data());
+        tx_.add_in_room(port, run);
+        stream.sent_at_once.packets += count;
+        stream.sent_at_once.bytes += std::uint64_t{run.copies} * run.payload_bytes;
+        made_ += run.copies;
+        content = content.subspan(count);
+    }
 }
 
 PacketCount Replicate::serve_live(Stream& stream) noexcept {
@@ -159,7 +194,9 @@ PacketCount Replicate::serve_live(Stream& stream) noexcept {
             skip_evicted(stream);
         }
         const Slot slot = cursor.suspended ? stream.suspended : stream.ring[cursor.sequence];
-        offered += fan_out(stream, slot, kQuantumCopies - offered);
+        const PacketCount copies = fan_out(stream, slot, cursor, kQuantumCopies - offered);
+        count_copies(stream, copies, slot.payload_bytes);
+        offered += copies;
         if (cursor.port < stream.port_count) {
             suspend(stream, slot);
             break;
@@ -173,10 +210,15 @@ PacketCount Replicate::serve_live(Stream& stream) noexcept {
     return offered;
 }
 
-PacketCount Replicate::fan_out(Stream& stream, const Slot& slot, PacketCount copies_max) noexcept {
-    FanoutCursor& cursor = stream.cursor;
+PacketCount Replicate::fan_out(Stream& stream,
+                               const Slot& slot,
+                               FanoutCursor& cursor,
+                               PacketCount copies_max) noexcept {
     PacketCount offered = 0;
     for (; cursor.port < stream.port_count; ++cursor.port, cursor.index = 0) {
+        if ((stream.live_ports >> cursor.port & 1U) == 0) {  // without looking at the group
+            continue;
+        }
         const FlowGroup& group = stream.groups[cursor.port];
         while (cursor.index < group.live()) {
             if (offered == copies_max) {
@@ -207,7 +249,6 @@ std::uint32_t Replicate::copy(const Slot& slot,
     const CommonHeaders& common = run.stream->groups[port].common();
     run.frame_bytes = common.header_bytes + slot.payload_bytes;
     if (copies.empty()) [[unlikely]] {
-        count_made(*run.stream, run);
         count_lost(run.copies, DropReason::no_copy_mbuf, counters_);
         Tx::count_lost_copies(run, 0);
         return run.copies;
@@ -225,7 +266,6 @@ std::uint32_t Replicate::copy(const Slot& slot,
         // Once per packet and burst, and never for a whole fan-out: the count has 16 bits.
         rte_mbuf_refcnt_update(slot.packet, static_cast<std::int16_t>(run.copies));
     }
-    count_made(*run.stream, run);
     made_ += run.copies;
     tx_.add_fresh(port, run);
     return run.copies;
@@ -293,6 +333,7 @@ PacketCount Replicate::catch_up(Stream& stream, FlowRecord& flow, Ticks now) noe
              flow.port,
              &group.headers_of(flow.position),
              {.stream = &stream, .flow = &flow, .copies = 1});
+        count_copies(stream, 1, slot.payload_bytes);
         ++offered;
         ++flow.next_sequence;
         if (at_live) {  // it has had the present packet, like the live flows of its port
@@ -305,6 +346,7 @@ PacketCount Replicate::catch_up(Stream& stream, FlowRecord& flow, Ticks now) noe
 
 /// From now on the flow's counts are its stream's, less what went before.
 void Replicate::promote(Stream& stream, FlowRecord& flow) noexcept {
+    settle(stream);
     const bool passed = has_passed(stream.cursor, flow.port);
     stream.groups[flow.port].promote(flow);
     --stream.catching_up;
@@ -312,21 +354,32 @@ void Replicate::promote(Stream& stream, FlowRecord& flow) noexcept {
     flow.copies_base -= stream.fanned_packets + (passed ? 1 : 0);
     flow.copy_bytes_base -= stream.fanned_bytes + (passed ? stream.suspended.payload_bytes : 0);
     flow.lost_base -= stream.skipped_packets;
-    find_only_flow(stream);
+    find_live_ports(stream);
 }
 
-/// After every change of the flows of a stream.
-void Replicate::find_only_flow(Stream& stream) const noexcept {
-    stream.only = {};
-    if (stream.keeps_history || stream.live != 1 || stream.catching_up != 0) {
-        return;
-    }
+/// After every change of the live flows of a stream.
+void Replicate::find_live_ports(Stream& stream) noexcept {
+    stream.live_ports = 0;
+    stream.first_headers = nullptr;
     for (std::uint8_t port = 0; port < stream.port_count; ++port) {
         const FlowGroup& group = stream.groups[port];
-        if (group.live() == 1) {
-            stream.only = {.flow = &group.record_at(0), .group = &group};
+        if (group.live() > 0) {
+            stream.live_ports |= static_cast<std::uint8_t>(1U << port);
+            if (stream.first_headers == nullptr) {
+                stream.first_headers = &group.headers_of(0);
+            }
         }
     }
+}
+
+void Replicate::settle(Stream& stream) noexcept {
+    const SentAtOnce sent = std::exchange(stream.sent_at_once, {});
+    stream.totals.packets_in += sent.packets;
+    stream.totals.bytes_in += sent.bytes;
+    stream.totals.copies += sent.packets * stream.live;
+    stream.totals.copy_bytes += sent.bytes * stream.live;
+    stream.fanned_packets += sent.packets;
+    stream.fanned_bytes += sent.bytes;
 }
 
 void Replicate::add_flow(const AddFlow& command, Ticks now, std::uint64_t tsc_hz) noexcept {
@@ -349,7 +402,6 @@ void Replicate::add_flow(const AddFlow& command, Ticks now, std::uint64_t tsc_hz
     } else {
         flow.next_sequence = start;
         flow.first_arrival_ticks = stream.ring[start].arrival_ticks;
-        find_only_flow(stream);
     }
     activate(stream);
 }
@@ -357,13 +409,14 @@ void Replicate::add_flow(const AddFlow& command, Ticks now, std::uint64_t tsc_hz
 void Replicate::remove_flow(const RemoveFlow& command) noexcept {
     Stream& stream = *command.stream;
     FlowRecord& flow = *command.flow;
+    settle(stream);
     publish(stream, flow);
     FlowGroup& group = stream.groups[flow.port];
     FanoutCursor& cursor = stream.cursor;
     (group.is_live(flow) ? stream.live : stream.catching_up) -= 1;
     std::uint32_t none = 0;  // in groups the fan-out is not in, all have had the packet, or none
     group.remove(flow, flow.port == cursor.port ? cursor.index : none);
-    find_only_flow(stream);
+    find_live_ports(stream);
     stream.counters.consumers.add(std::uint64_t{0} - 1);
 }
 
@@ -383,8 +436,8 @@ void Replicate::publish(const Stream& stream, FlowRecord& flow) noexcept {
     std::uint64_t packets = flow.copies_base;
     std::uint64_t bytes = flow.copy_bytes_base;
     if (live) {
-        packets += stream.fanned_packets;
-        bytes += stream.fanned_bytes;
+        packets += stream.fanned_packets + stream.sent_at_once.packets;
+        bytes += stream.fanned_bytes + stream.sent_at_once.bytes;
         if (has_present_packet(stream, flow)) {
             packets += 1;
             bytes += stream.suspended.payload_bytes;
@@ -397,6 +450,7 @@ void Replicate::publish(const Stream& stream, FlowRecord& flow) noexcept {
 }
 
 void Replicate::publish(Stream& stream) noexcept {
+    settle(stream);
     StreamCounters& counters = stream.counters;
     counters.packets_in.set(stream.totals.packets_in);
     counters.bytes_in.set(stream.totals.bytes_in);

@@ -8,6 +8,10 @@
 #include "data_path/tx.h"
 #include "data_path/worker.h"
 
+#include <rte_prefetch.h>
+
+#include <algorithm>
+#include <bit>
 #include <cstdint>
 
 namespace penstock {
@@ -31,21 +35,27 @@ class Replicate {
   public:
     Replicate(const WorkerConfig& config, WorkerCounters& counters, Tx& tx) noexcept;
 
-    /// Fetches what a small fan-out will read, in two steps: the groups, then the headers in them.
-    static void prefetch_groups(const Stream& stream) noexcept {
-        for (std::uint8_t port = 0; port < stream.port_count; ++port) {
-            stream.groups[port].prefetch();
+    /// Fetches what a small fan-out will read. The first line of `stream` is there.
+    static void prefetch(const Stream& stream) noexcept {
+        if (stream.live_ports == 0) {
+            return;
+        }
+        const auto port = static_cast<unsigned>(std::countr_zero(stream.live_ports));
+        stream.groups[port].prefetch();
+        // Those of many fetch themselves, one line after the other.
+        constexpr std::uint32_t kMost = 16;
+        constexpr std::uint32_t kPerLine = kCacheLineBytes / sizeof(FlowHeaders);
+        for (std::uint32_t i = 0; i < std::min(stream.live, kMost); i += kPerLine) {
+            rte_prefetch0(stream.first_headers + i);
         }
     }
-    static void prefetch_headers(const Stream& stream) noexcept {
-        for (std::uint8_t port = 0; port < stream.port_count; ++port) {
-            stream.groups[port].prefetch_headers();
-        }
-    }
-    /// Sends packets of one stream, one without history, to its only consumer, each in its own
-    /// mbuf.
+    /// Whether packets that come in now need not go through the ring: the stream keeps no history,
+    /// none are waiting, and this turn has room for them.
+    [[nodiscard]] bool may_send_at_once(const Stream& stream) const noexcept;
+    /// Sends packets of one such stream to all its consumers; to a single one in the mbufs they
+    /// came in.
     /// Owns: takes them.
-    void pass(Stream& stream, ContentBurst content) noexcept;
+    void send_at_once(Stream& stream, ContentBurst content) noexcept;
     /// `stream` has, or may have, something to send.
     void activate(Stream& stream) noexcept { active_.append(stream); }
 
@@ -75,14 +85,19 @@ class Replicate {
     void skip_evicted(Stream& stream, FlowRecord& flow) noexcept;
     /// Fans a packet out from where the cursor stands. Returns: copies due, at most `copies_max`;
     /// the cursor's port is past the last one if all flows have been served.
-    PacketCount fan_out(Stream& stream, const Slot& slot, PacketCount copies_max) noexcept;
+    PacketCount fan_out(Stream& stream,
+                        const Slot& slot,
+                        FanoutCursor& cursor,
+                        PacketCount copies_max) noexcept;
     /// Copies of one packet, at most `run.copies` of them, to flows whose headers lie side by side;
     /// none, with DropReason::no_copy_mbuf, if there are no mbufs. Returns: copies due.
     std::uint32_t copy(const Slot& slot,
                        std::uint8_t port,
                        const FlowHeaders* headers,
                        CopyRun run) noexcept;
-    void find_only_flow(Stream& stream) const noexcept;
+    void pass(Stream& stream, ContentBurst content) noexcept;
+    static void find_live_ports(Stream& stream) noexcept;
+    static void settle(Stream& stream) noexcept;
     void promote(Stream& stream, FlowRecord& flow) noexcept;
 
     const WorkerConfig& config_;

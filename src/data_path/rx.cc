@@ -16,8 +16,7 @@ Burst Rx::receive(std::uint8_t port) noexcept {
         return {};
     }
     std::uint64_t bytes = 0;
-    for (rte_mbuf* packet : Burst{packets_.data(), count}) {
-        packet->port = port;
+    for (const rte_mbuf* packet : Burst{packets_.data(), count}) {
         bytes += packet->pkt_len;
     }
     PortCounters& counters = counters_.ports[port];

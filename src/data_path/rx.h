@@ -14,14 +14,15 @@ class Rx {
   public:
     Rx(const WorkerConfig& config, WorkerCounters& counters) noexcept;
 
-    /// From the NIC queue of port `port` (index in WorkerConfig::ports, written to mbuf->port: not
-    /// every driver sets it).
+    /// From the NIC queue of port `port` (index in WorkerConfig::ports). mbuf->port means nothing:
+    /// not every driver sets it.
     /// Owns:    gives the packets to the caller.
     /// Returns: 0..kRxBurstPackets frames.
     /// Source:  DPDK 22.11 rte_ethdev.h, rte_eth_rx_burst().
     [[nodiscard]] Burst receive(std::uint8_t port) noexcept;
 
-    /// Frames another worker received for streams this one owns. As receive().
+    /// Frames another worker received for streams this one owns; mbuf->port says where. As
+    /// receive().
     [[nodiscard]] Burst take_over(std::uint8_t sender) noexcept;
 
     /// Looks how full the NIC queues are, where the driver can tell.

@@ -46,11 +46,11 @@ struct StreamTotals {
     std::uint64_t dropped = 0;
 };
 
-/// Where all packets of a stream go that keeps no history and has one consumer: each leaves in the
-/// mbuf it came in.
-struct OnlyFlow {
-    FlowRecord* flow = nullptr;  // nullptr: there is no such flow
-    const FlowGroup* group = nullptr;
+/// Packets that went to all live flows as they came in. What that means for a stream's totals is
+/// found out when somebody looks, or when the live flows change: Replicate::settle().
+struct SentAtOnce {
+    std::uint64_t packets = 0;
+    std::uint64_t bytes = 0;  // payload
 };
 
 /// One stream on one data server: a UDP port of its address. Made by control (stream_memory), which
@@ -63,17 +63,21 @@ struct alignas(kCacheLineBytes) Stream {
     std::uint8_t port_count = 0;  // groups in use
     bool keeps_history = true;    // false: a packet goes as soon as every consumer has had it
 
-    // Owner worker only, from here on. What every packet touches lies side by side.
-    bool active = false;                        // in replicate's list of streams with work
-    std::uint32_t live = 0;                     // flows, over all groups
-    std::uint32_t catching_up = 0;              // over all groups
-    std::uint64_t publisher_v4 = kNoPublisher;  // publisher_key() of `publisher`
-    OnlyFlow only;
-    Stream* next_active = nullptr;
+    // Owner worker only, from here on. This first line is all of it that a packet touches which
+    // is sent at once.
+    bool active = false;                         // in replicate's list of streams with work
+    bool waiting = false;                        // the ring has packets not sent to all live flows
+    std::uint8_t live_ports = 0;                 // a bit for each group that has live flows
+    std::uint32_t live = 0;                      // flows, over all groups
+    std::uint32_t catching_up = 0;               // over all groups
+    std::uint64_t publisher_v4 = kNoPublisher;   // publisher_key() of `publisher`
+    const FlowHeaders* first_headers = nullptr;  // of live flows, the first ones
+    SentAtOnce sent_at_once;
 
     alignas(kCacheLineBytes) StreamRing ring;
     FanoutCursor cursor;
 
+    // All but for `sent_at_once`.
     alignas(kCacheLineBytes) StreamTotals totals;
     std::uint64_t fanned_packets = 0;   // that every live flow has had
     std::uint64_t fanned_bytes = 0;     // their payload
@@ -86,12 +90,14 @@ struct alignas(kCacheLineBytes) Stream {
     Slot suspended{};
     Endpoint publisher;  // unspecified: nobody may send content
     FlowId publisher_flow;
+    Stream* next_active = nullptr;
     Stream* next_owned = nullptr;      // in the worker's list of its own streams
     Stream* previous_owned = nullptr;  // the one before
 
     // Written: owner worker. Read: control.
     alignas(kCacheLineBytes) StreamCounters counters;
 };
+static_assert(kPortsMax <= 8, "Stream::live_ports");
 static_assert(offsetof(Stream, ring) == kCacheLineBytes &&
               offsetof(Stream, totals) == 2 * kCacheLineBytes &&
               offsetof(Stream, groups) == 3 * kCacheLineBytes);

@@ -7,7 +7,9 @@
 #include <rte_prefetch.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <span>
 
 namespace penstock {
 
@@ -47,10 +49,11 @@ void StreamRing::release_before(Sequence sequence) noexcept {
 }
 
 void StreamRing::evict_oldest() noexcept {
-    // Those to go soon were last touched a whole ring ago: both their cache lines have left. Slots
-    // behind next() hold stale pointers, or none, which a prefetch may be given.
+    // Those to go soon were last touched a whole ring ago: both their cache lines have left.
     constexpr Sequence kPrefetchAhead = 8;
-    prefetch_packet(slots_[(oldest_ + kPrefetchAhead) & mask_].packet);
+    if (packets() > kPrefetchAhead) {
+        prefetch_packet(slots_[(oldest_ + kPrefetchAhead) & mask_].packet);
+    }
     const Slot& oldest = slots_[oldest_ & mask_];
     bytes_ -= oldest.payload_bytes;
     rte_pktmbuf_free_seg(oldest.packet);
@@ -73,66 +76,74 @@ Sequence StreamRing::first_within(Ticks age, Ticks now) const noexcept {
 
 namespace {
 
-/// Fetches what storing and replicating will touch, stream by stream, so that the misses overlap.
-void prefetch(ContentBurst content) noexcept {
-    const Stream* last = nullptr;
-    for (const Content& arrived : content) {
-        if (arrived.stream != last) {
-            last = arrived.stream;
-            last->ring.prefetch_slots();
-            Replicate::prefetch_groups(*last);
+/// Packets of one stream, one after the other.
+struct Run {
+    Stream* stream;
+    std::uint32_t packets;
+    std::uint32_t payload_bytes;
+};
+using Runs = std::array<Run, kRxBurstPackets>;
+
+std::span<Run> runs_of(ContentBurst content, Runs& runs) noexcept {
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < content.size();) {
+        Run run{.stream = content[i].stream, .packets = 0, .payload_bytes = 0};
+        for (; i < content.size() && content[i].stream == run.stream; ++i) {
+            run.packets += 1;
+            run.payload_bytes += content[i].payload_bytes;
         }
+        runs[count++] = run;
     }
-    last = nullptr;
-    for (const Content& arrived : content) {
-        if (arrived.stream != last) {
-            last = arrived.stream;
-            if (last->ring.is_full()) {
-                last->ring.prefetch_oldest();
-            }
-            Replicate::prefetch_headers(*last);
+    return std::span{runs}.first(count);
+}
+
+/// Fetches what storing will touch, step by step, so that the misses of all streams overlap.
+void prefetch(std::span<const Run> runs) noexcept {
+    for (const Run& run : runs) {
+        rte_prefetch0(&run.stream->ring);
+        rte_prefetch0(&run.stream->totals);
+    }
+    for (const Run& run : runs) {
+        run.stream->ring.prefetch_slots();
+    }
+    for (const Run& run : runs) {
+        if (run.stream->ring.is_full()) {
+            run.stream->ring.prefetch_oldest();
         }
     }
 }
 
-/// How many of the first packets are of the first one's stream.
-std::size_t run_length(ContentBurst content) noexcept {
-    std::size_t length = 1;
-    while (length < content.size() && content[length].stream == content[0].stream) {
-        ++length;
-    }
-    return length;
-}
-
-/// `run`: packets of one stream.
-void store_run(ContentBurst run, Ticks now, Replicate& replicate) noexcept {
-    Stream& stream = *run[0].stream;
-    stream.totals.packets_in += run.size();
-    for (const Content& arrived : run) {
-        stream.totals.bytes_in += arrived.payload_bytes;
-    }
-    if (stream.only.flow != nullptr && stream.ring.packets() == 0) {
-        replicate.pass(stream, run);
-        return;
-    }
-    for (const Content& arrived : run) {
+void push(const Run& run, ContentBurst content, Ticks now) noexcept {
+    Stream& stream = *run.stream;
+    stream.totals.packets_in += run.packets;
+    stream.totals.bytes_in += run.payload_bytes;
+    for (const Content& arrived : content) {
         stream.ring.push({.packet = arrived.packet,
                           .payload_bytes = arrived.payload_bytes,
                           .payload_sum = arrived.payload_sum,
                           .arrival_ticks = now});
     }
-    replicate.activate(stream);
+    stream.waiting = true;
 }
 
 }  // namespace
 
 PacketCount store(ContentBurst content, Ticks now, Replicate& replicate) noexcept {
     const auto packets = static_cast<PacketCount>(content.size());
-    prefetch(content);
-    while (!content.empty()) {
-        const std::size_t length = run_length(content);
-        store_run(content.first(length), now, replicate);
-        content = content.subspan(length);
+    Runs room;
+    const std::span<const Run> runs = runs_of(content, room);
+    if (runs.size() > 1 && runs.front().stream->keeps_history) {
+        prefetch(runs);
+    }
+    for (const Run& run : runs) {
+        const ContentBurst of_run = content.first(run.packets);
+        if (replicate.may_send_at_once(*run.stream)) {
+            replicate.send_at_once(*run.stream, of_run);
+        } else {
+            push(run, of_run, now);
+            replicate.activate(*run.stream);
+        }
+        content = content.subspan(run.packets);
     }
     return packets;
 }

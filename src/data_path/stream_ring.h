@@ -100,7 +100,7 @@ struct Content {
 using ContentBurst = std::span<const Content>;
 
 /// Stores each packet in its stream's ring and gives the stream to replicate. If the stream keeps
-/// no history, has one consumer and an empty ring, replicate sends it at once (Replicate::pass()).
+/// no history and has nothing waiting, replicate sends it at once.
 /// Owns:    takes all packets.
 /// Thread:  the worker that owns all of these streams.
 /// Returns: packets taken: all of them.

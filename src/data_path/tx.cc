@@ -55,7 +55,8 @@ PacketCount Tx::add_from_control() noexcept {
             continue;
         }
         const auto port = static_cast<std::uint8_t>(frame->port);
-        add(port, frame, {.copies = 1, .frame_bytes = frame->pkt_len});
+        room(port).front() = frame;
+        add_in_room(port, {.copies = 1, .frame_bytes = frame->pkt_len});
     }
     return count;
 }

@@ -14,8 +14,7 @@
 namespace penstock {
 
 /// Copies that lie side by side in a burst and have the same size: of one packet to neighbouring
-/// live flows, or of one or several packets to a single flow. Read if some are lost, and by add()
-/// to lengthen the last one.
+/// live flows, or of one or several packets to a single flow. Read if some are lost.
 struct CopyRun {
     Stream* stream = nullptr;                 // nullptr: control's own frame
     FlowRecord* const* live_flows = nullptr;  // `copies` of them, in the order of the copies
@@ -56,21 +55,18 @@ class Tx {
         pending.runs[pending.run_count++] = run;
         finish_add(port, run.copies, std::uint64_t{run.copies} * run.frame_bytes);
     }
-    /// A packet in an mbuf of its own; `run.copies` is 1.
-    /// Owns: takes it.
-    void add(std::uint8_t port, rte_mbuf* packet, const CopyRun& run) noexcept {
+    /// Where the next packets in mbufs of their own go, for `port`: 1..kTxBurstPackets places.
+    [[nodiscard]] std::span<rte_mbuf*> room(std::uint8_t port) noexcept {
         Pending& pending = pending_[port];
-        pending.packets[pending.count] = packet;
-        CopyRun* last = &pending.runs[pending.run_count];
-        if (pending.run_count > 0 && run.flow != nullptr && last[-1].flow == run.flow &&
-            last[-1].frame_bytes == run.frame_bytes) {
-            last[-1].copies += 1;
-        } else {
-            *last = run;
-            ++pending.run_count;
-            pending.control_frames += run.stream == nullptr ? 1 : 0;
-        }
-        finish_add(port, 1, run.frame_bytes);
+        return std::span{pending.packets}.subspan(pending.count);
+    }
+    /// The first `run.copies` of room() hold packets now; a full burst is sent.
+    /// Owns: takes them.
+    void add_in_room(std::uint8_t port, const CopyRun& run) noexcept {
+        Pending& pending = pending_[port];
+        pending.runs[pending.run_count++] = run;
+        pending.control_frames += run.stream == nullptr ? run.copies : 0;
+        finish_add(port, run.copies, std::uint64_t{run.copies} * run.frame_bytes);
     }
     /// Takes control's own frames from their ring (mbuf->port says where to) and adds them.
     /// Returns: frames taken.

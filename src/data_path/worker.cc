@@ -45,6 +45,15 @@ class Every {
     std::uint64_t last_ = 0;
 };
 
+/// How many of the first frames came in at `port`.
+std::size_t count_from_port(Burst frames, std::uint16_t port) noexcept {
+    std::size_t count = 0;
+    while (count < frames.size() && frames[count]->port == port) {
+        ++count;
+    }
+    return count;
+}
+
 }  // namespace
 
 struct Worker::State {
@@ -146,14 +155,20 @@ PacketCount Worker::State::take_in() noexcept {
         turns_without_rx = 0;
         for (std::uint8_t port = 0; port < config.port_count; ++port) {
             const Burst arrived = rx.receive(port);
-            store(classify.by_stream(arrived), now, replicate);
+            store(classify.by_stream(arrived, port), now, replicate);
             frames += static_cast<PacketCount>(arrived.size());
         }
     }
     for (std::uint8_t sender = 0; sender < config.worker_count; ++sender) {
-        const Burst arrived = rx.take_over(sender);
-        store(classify.by_stream(arrived), now, replicate);
+        Burst arrived = rx.take_over(sender);
         frames += static_cast<PacketCount>(arrived.size());
+        while (!arrived.empty()) {
+            const std::uint16_t port = arrived.front()->port;
+            const std::size_t count = count_from_port(arrived, port);
+            const auto index = static_cast<std::uint8_t>(port);
+            store(classify.by_stream(arrived.first(count), index), now, replicate);
+            arrived = arrived.subspan(count);
+        }
     }
     return frames;
 }
