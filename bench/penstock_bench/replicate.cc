@@ -56,10 +56,12 @@ void declare(Options& options, Lists& lists, Sweep& sweep) {
     options.text("workers", lists.workers, "N,N,...", "workers that share the streams");
     options.text("history", lists.histories, "on|off|on,off", "keep packets for who joins later");
     options.number("streams", sweep.streams, 1, 40'000, "streams, with as many consumers each");
-    options.text("source",
-                 sweep.source,
-                 "DEVARGS",
-                 "DPDK port that content comes in at (default: net_pcap)");
+    options.text(
+        "source",
+        sweep.source,
+        "DEVARGS",
+        "DPDK port that content comes in at, or instant: packets that cost the worker what "
+        "a NIC's do (default: net_pcap)");
     options.text(
         "sink", sweep.sink, "DEVARGS", "DPDK port that copies leave by (default: net_null)");
     sweep.relay.add_to(options);

@@ -5,6 +5,7 @@
 #include "penstock_bench/environment.h"
 #include "penstock_bench/temporary_directory.h"
 #include "rig/capture_file.h"
+#include "rig/instant_source.h"
 #include "rig/relay_rig.h"
 
 #include <fmt/format.h>
@@ -24,9 +25,9 @@ constexpr std::uint32_t kCapturePacketsMin = 512;
 /// What net_pcap gives every port, in infinite_rx mode, too.
 constexpr MacAddress kCapturePortMac{{0x02, 0x70, 0x63, 0x61, 0x70, 0x00}};
 
-Result<void> write_content(const ReplicatePlan& plan, const std::filesystem::path& path) {
+CaptureContent content_of(const ReplicatePlan& plan, const MacAddress& to_mac) {
     CaptureContent content;
-    content.to_mac = kCapturePortMac;
+    content.to_mac = to_mac;
     content.to = RelayRig::address_of(0);
     content.from = RelayRig::publisher();
     for (std::uint32_t stream = 0; stream < plan.rig.streams; ++stream) {
@@ -34,7 +35,7 @@ Result<void> write_content(const ReplicatePlan& plan, const std::filesystem::pat
     }
     content.packets = std::max(kCapturePacketsMin, plan.rig.streams);
     content.payload_bytes = plan.payload_bytes;
-    return write_capture(path, content);
+    return content;
 }
 
 /// Every queue plays the same capture.
@@ -46,15 +47,51 @@ std::string capture_devargs(const std::filesystem::path& path, std::size_t worke
     return devargs + ",infinite_rx=1";
 }
 
-Result<std::unique_ptr<RelayRig>> set_up(const ReplicatePlan& plan) {
+/// The relay, and what feeds it. The source outlives the relay's workers.
+struct Setting {
+    std::unique_ptr<InstantSource> source;  // unless DPDK's driver is the source
+    std::unique_ptr<RelayRig> rig;
+};
+
+Result<Setting> set_up_instant(const ReplicatePlan& plan, RigOptions options) {
+    options.ports.front() = InstantSource::devargs(content_of(plan, {}));
+    auto rig = RelayRig::create(options);
+    if (!rig) {
+        return std::move(rig).error();
+    }
+    const Machine& machine = (*rig)->machine();
+    const Port& port = machine.ports.front();
+    auto source = InstantSource::start(port.queue_of(0).port_id,
+                                       options.worker_cpus.size(),
+                                       content_of(plan, port.info().mac),
+                                       *machine.payloads.get());
+    if (!source) {
+        return std::move(source).error();
+    }
+    return Setting{.source = std::move(source).value(), .rig = std::move(rig).value()};
+}
+
+/// `options`: with its ports.
+Result<Setting> set_up_relay(const RigOptions& options) {
+    auto rig = RelayRig::create(options);
+    if (!rig) {
+        return std::move(rig).error();
+    }
+    return Setting{.source = nullptr, .rig = std::move(rig).value()};
+}
+
+Result<Setting> set_up(const ReplicatePlan& plan) {
     RigOptions options = plan.rig;
     options.ports = {plan.source};
     if (plan.sink != plan.source || plan.source.empty()) {
         options.ports.push_back(plan.sink.empty() ? "net_null0,no-rx=1" : plan.sink);
         options.copies_port = 1;
     }
+    if (plan.source == kInstantSource) {
+        return set_up_instant(plan, std::move(options));
+    }
     if (!plan.source.empty()) {
-        return RelayRig::create(options);
+        return set_up_relay(options);
     }
     // The capture is read while the port is set up, and not needed afterwards.
     const auto directory = TemporaryDirectory::create();
@@ -62,11 +99,11 @@ Result<std::unique_ptr<RelayRig>> set_up(const ReplicatePlan& plan) {
         return directory.error();
     }
     const std::filesystem::path capture = directory->path() / "content.pcap";
-    if (auto written = write_content(plan, capture); !written) {
+    if (auto written = write_capture(capture, content_of(plan, kCapturePortMac)); !written) {
         return written.error();
     }
     options.ports.front() = capture_devargs(capture, plan.rig.worker_cpus.size());
-    return RelayRig::create(options);
+    return set_up_relay(options);
 }
 
 DropCounts drops_of(const RelayRig& rig) {
@@ -198,25 +235,26 @@ class Measurement {
 Result<ReplicatePoint> measure_replicate(const ReplicatePlan& plan) {
     leave_cpus_to(plan.rig.worker_cpus);
     go_first();
-    auto rig = set_up(plan);
-    if (!rig) {
-        return std::move(rig).error();
+    auto setting = set_up(plan);
+    if (!setting) {
+        return std::move(setting).error();
     }
-    if (auto started = (*rig)->start(); !started) {
+    const std::unique_ptr<RelayRig>& rig = setting->rig;
+    if (auto started = rig->start(); !started) {
         return started.error();
     }
     auto watch = InterferenceWatch::start(plan.rig.worker_cpus);
     if (!watch) {
         return std::move(watch).error();
     }
-    auto point = Measurement(plan, **rig, std::move(watch).value()).run();
+    auto point = Measurement(plan, *rig, std::move(watch).value()).run();
     if (!point) {
         return point;
     }
-    const PortNames names = names_of((*rig)->machine());
+    const PortNames names = names_of(rig->machine());
     point->drivers = std::string_view(names.drivers);
     point->nics = std::string_view(names.nics);
-    if (auto balanced = (*rig)->stop(); !balanced) {
+    if (auto balanced = rig->stop(); !balanced) {
         return balanced.error();
     }
     return point;

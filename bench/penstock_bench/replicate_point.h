@@ -10,13 +10,18 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace penstock::bench {
 
+/// In place of devargs: an InstantSource.
+inline constexpr std::string_view kInstantSource = "instant";
+
 /// One point of the sweep and how it is measured.
 struct ReplicatePlan {
-    std::string source;  // devargs; "": net_pcap, playing a capture of our own
-    std::string sink;    // devargs; "": net_null; the same as `source`: one port for both
+    // devargs; "": net_pcap, playing a capture of our own; kInstantSource
+    std::string source;
+    std::string sink;  // devargs; "": net_null; the same as `source`: one port for both
     std::uint32_t payload_bytes = 1316;
     bool history = true;
     RigOptions rig;  // but for its ports
