@@ -50,8 +50,8 @@ def rows_of(text):
 def latency_rows_of(text):
     """The rows of `penstock-bench latency --json -` as they are, each with its "why"."""
     rows = _document(text, "latency").get("rows")
-    if not rows or any("last_us" not in row or "p99" not in row["last_us"] for row in rows):
-        raise MeasurementFailed("penstock-bench latency: its JSON has no last_us.p99")
+    if not rows or any("p99" not in row.get("added_us", ()) for row in rows):
+        raise MeasurementFailed("penstock-bench latency: its JSON has no added_us.p99")
     return [row | {"why": _why(row)} for row in rows]
 
 

@@ -37,9 +37,11 @@ def sweep_script(rows: list[Row], file, title, y, value):
 
 
 def latency_script(row, file):
-    """A line for first copy, last copy and the time between, over the percentiles."""
-    kinds = [("first_us", "first copy"), ("last_us", "last copy"), ("skew_us", "first to last")]
-    shown = [(key, title) for key, title in kinds if key in row]
+    """A line for added latency, first copy, last copy and the time between, over the percentiles.
+    Without what is nothing: where one burst has all copies, first to last is."""
+    kinds = [("added_us", "added"), ("first_us", "first copy, since due"),
+             ("last_us", "last copy, since due"), ("skew_us", "first to last")]
+    shown = [(key, title) for key, title in kinds if any(row.get(key, {}).values())]
     data = "".join(
         block(key, [(place, row[key][name], name) for place, name in enumerate(_PERCENTILES)])
         for key, _ in shown

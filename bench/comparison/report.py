@@ -25,10 +25,16 @@ One worker: copies a second and the cost of a copy, median of {trials} trials a 
 """
 _LATENCY_TEXT = """## Added latency
 
-N = {consumers}, {payload} B, half the highest rate, open loop: from when a packet was due at RX to
-when its first and its last copy were handed to TX.
+N = {consumers}, {payload} B, half the highest rate, open loop. Added: from when a packet was in the
+port's queue to when its last copy was handed to TX, of packets sent within 1 µs of when they were
+due. First, last: from when a packet was due to when its first and its last copy were handed to TX,
+of all packets; here counts, too, what kept the generator from its work. Skew: from the first copy
+to the last; copies of one TX burst have none.
 
 {table}
+
+{late:.1%} of the packets were sent late, at {rate} packets/s; the worker was idle {idle:.0%} of the
+time.
 {notes}
 ![latency](latency.svg)
 """
@@ -123,11 +129,13 @@ def _sweep(folder, bench):
 def _latency(folder, bench):
     row = bench.ours.latency(CONSUMERS, LARGE)
     plots.draw(plots.latency_script(row, folder / "latency.svg"))
-    kinds = [key for key in ("first_us", "last_us", "skew_us") if key in row]
+    kinds = [key for key in ("added_us", "first_us", "last_us", "skew_us") if key in row]
     cells = [("µs", *row[kinds[0]])]
     cells += [(key.removesuffix("_us"), *(f"{value:.1f}" for value in row[key].values()))
               for key in kinds]
     return _LATENCY_TEXT.format(consumers=CONSUMERS, payload=LARGE, table=markdown(cells),
+                                late=row["late_share"], idle=row["idle_share"],
+                                rate=scaled(row["rate_packets_per_second"]),
                                 notes=_doubt(row["why"]))
 
 

@@ -3,7 +3,6 @@
 namespace penstock::bench {
 
 void FanOutClock::take(const Stamp& stamp, std::uint64_t now) noexcept {
-    ++copies_;
     if (stamp.number != number_) {
         number_ = stamp.number;
         seen_ = 0;
@@ -13,7 +12,9 @@ void FanOutClock::take(const Stamp& stamp, std::uint64_t now) noexcept {
     if (seen_ == consumers_) {
         first_.record(first_at_ - stamp.due_tsc);
         last_.record(now - stamp.due_tsc);
-        added_.record(now - stamp.due_tsc - stamp.late_cycles);
+        if (stamp.late_cycles <= on_time_) {
+            added_.record(now - stamp.due_tsc - stamp.late_cycles);
+        }
         skew_.record(now - first_at_);
     }
 }
@@ -21,7 +22,6 @@ void FanOutClock::take(const Stamp& stamp, std::uint64_t now) noexcept {
 void FanOutClock::clear() noexcept {
     number_ = ~std::uint32_t{0};
     seen_ = 0;
-    copies_ = 0;
     first_.clear();
     last_.clear();
     added_.clear();

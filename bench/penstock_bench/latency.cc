@@ -1,5 +1,5 @@
-// What the relay adds to a packet's way: from when its packet was due at the port to its first and
-// last copy, under an open loop.
+// What the relay adds to a packet's way: from when its packet was due at the port, and from when it
+// was there, to its first and last copy, under an open loop.
 #include "base/options.h"
 #include "penstock_bench/arguments.h"
 #include "penstock_bench/child.h"
@@ -67,7 +67,7 @@ void declare(Options& options, Lists& lists, Sweep& sweep) {
 }
 
 Result<void> fill(const Lists& lists, Sweep& sweep) {
-    auto consumers = parse_numbers("consumers", lists.consumers, 1, kLatencyConsumersMax);
+    auto consumers = parse_numbers("consumers", lists.consumers, 1, 1'000'000);
     auto payloads = parse_numbers("payload", lists.payloads, sizeof(Stamp), 1'472);
     auto histories = parse_histories(lists.histories);
     for (const Error* error : {consumers ? nullptr : &consumers.error(),
@@ -113,15 +113,22 @@ std::vector<LatencyPlan> points_of(const Sweep& sweep) {
 }
 
 std::string distrust_of(const LatencyPlan& plan, const LatencyPoint& point) {
+    constexpr double kLateShareMax = 0.1;
     std::string why = distrust({.disturbance = point.disturbance.text(),
                                 .copies = 0,
                                 .tx_queue_full = 0,
                                 .idle_share = 0,  // an open loop below the maximum leaves it idle
                                 .governor = governor_of(plan.rig.worker_cpus)});
+    const auto add = [&why](const std::string& reason) {
+        why += (why.empty() ? "" : "; ") + reason;
+    };
     if (point.lost_copies > 0) {
-        why += fmt::format("{}{} copies were lost, whose latency nobody knows: lower the rate",
-                           why.empty() ? "" : "; ",
-                           point.lost_copies);
+        add(fmt::format("{} copies were lost, whose latency nobody knows: lower the rate",
+                        point.lost_copies));
+    }
+    if (point.late_share > kLateShareMax) {
+        add(fmt::format("the generator sent {:.0f} % of the packets late: lower the rate",
+                        100 * point.late_share));
     }
     return why;
 }
@@ -178,14 +185,16 @@ std::string text_of(const LatencyPlan& plan, const LatencyPoint& point, const st
                point.packets_per_second,
                kPerCent * point.packets_per_second / point.max_packets_per_second) +
            line_of("first copy", point.first) + line_of("last copy", point.last) +
-           line_of("  once sent", point.added) + line_of("skew", point.skew) +
+           line_of("added", point.added) + line_of("skew", point.skew) +
            fmt::format(
-               "  {} packets in {} trial(s), {} repeated; {:.1f} % left more than 1 us "
-               "after they were due; worker idle {:.0f} %\n",
+               "  first and last copy: from when their packet was due; added: last copy, from "
+               "when\n"
+               "  its packet was sent, without the {:.1f} % sent more than 1 us late\n"
+               "  {} packets in {} trial(s), {} repeated; worker idle {:.0f} %\n",
+               kPerCent * point.late_share,
                point.samples,
                point.trials,
                point.repeated,
-               kPerCent * point.late_share,
                kPerCent * point.idle_share) +
            (why.empty() ? "" : "  not to be trusted: " + why + '\n');
 }

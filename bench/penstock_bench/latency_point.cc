@@ -1,5 +1,6 @@
 #include "penstock_bench/latency_point.h"
 
+#include "data_path/counters.h"
 #include "penstock_bench/cpus.h"
 #include "penstock_bench/disturbance.h"
 #include "penstock_bench/environment.h"
@@ -11,10 +12,10 @@
 #include <rte_cycles.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
+#include <rte_pause.h>
 #include <rte_ring.h>
 
 #include <algorithm>
-#include <array>
 #include <memory>
 #include <string>
 #include <utility>
@@ -24,21 +25,30 @@ namespace penstock::bench {
 namespace {
 
 constexpr double kNanosecondsPerSecond = 1e9;
-constexpr unsigned kDrainBurst = 32;  // small: while it is drained nothing is sent
-static_assert(2 * kLatencyConsumersMax <= RingPort::kRingPackets);
+/// For copies to come: longer than Linux may keep the worker from its CPU.
+constexpr std::chrono::milliseconds kPatience{200};
+std::uint64_t cycles_of(std::chrono::nanoseconds duration) {
+    return static_cast<std::uint64_t>(std::chrono::duration<double>(duration).count() *
+                                      static_cast<double>(rte_get_tsc_hz()));
+}
 
-/// Generator and sink: both ends of the wire, on the thread that calls. Sends content into the
-/// port's ring and takes the copies that leave by the other's. Clears the clock while nothing is on
-/// its way: packets and copies pass through rings, which order its memory between the threads.
+/// Sees the copies where the worker hands them to its port, whose driver only drops them.
+struct Watcher {
+    FanOutClock clock;
+    Counter copies;  // written: the worker, after the clock. Read: the generator, acquired
+};
+
+/// The generator: sends content into the port's ring, on the thread that calls. Clears the clock
+/// while nothing is on its way: the packets that go there and the count of copies that comes back
+/// order its memory between the threads.
 class Wire {
   public:
-    Wire(const LatencyPlan& plan, const RelayRig& rig, FanOutClock& clock)
+    Wire(const LatencyPlan& plan, const RelayRig& rig, Watcher& watcher)
         : arriving_(*rig.ring_port(0).arriving),
-          leaving_(*rig.ring_port(1).leaving),
           pool_(*rig.machine().payloads.get()),
           content_(content_of(plan, rig)),
           consumers_(plan.rig.consumers),
-          clock_(clock) {}
+          watcher_(watcher) {}
 
     /// Whether there was room for it.
     bool send(std::uint64_t due_tsc, std::uint64_t now) noexcept {
@@ -58,27 +68,15 @@ class Wire {
         return true;
     }
 
-    /// Takes what has left, at most a burst of it.
-    void drain() noexcept {
-        std::array<rte_mbuf*, kDrainBurst> copies;
-        const unsigned count = rte_ring_sc_dequeue_burst(
-            &leaving_, reinterpret_cast<void**>(copies.data()), kDrainBurst, nullptr);
-        if (count == 0) {
-            return;
-        }
-        received_ += count;
-        rte_pktmbuf_free_bulk(copies.data(), count);
-    }
-
-    /// Drains until every copy has come, or none has for a while.
-    void settle() noexcept {
-        const std::uint64_t patience = rte_get_tsc_hz() / 100;
+    /// Waits until every copy was handed over, or none has been for a while.
+    void settle() const noexcept {
+        const std::uint64_t patience = cycles_of(kPatience);
         std::uint64_t quiet_since = rte_rdtsc();
-        std::uint64_t copies = received_;
-        while (received_ < sent_ * consumers_ && rte_rdtsc() - quiet_since < patience) {
-            drain();
-            if (received_ != copies) {
-                copies = received_;
+        std::uint64_t seen = copies();
+        while (seen < sent_ * consumers_ && rte_rdtsc() - quiet_since < patience) {
+            rte_pause();
+            if (const std::uint64_t now = copies(); now != seen) {
+                seen = now;
                 quiet_since = rte_rdtsc();
             }
         }
@@ -86,17 +84,19 @@ class Wire {
 
     /// Begins a trial: nothing is on its way.
     void reset() noexcept {
-        clock_.clear();
+        watcher_.clock.clear();
         sent_ = 0;
-        received_ = 0;
+        copies_before_ = watcher_.copies.acquire();
     }
 
-    /// Copies that came to the sink.
-    [[nodiscard]] std::uint64_t received() const noexcept { return received_; }
+    /// Copies that were handed over.
+    [[nodiscard]] std::uint64_t copies() const noexcept {
+        return watcher_.copies.acquire() - copies_before_;
+    }
     /// Once settled: what the worker saw.
-    [[nodiscard]] const FanOutClock& clock() const noexcept { return clock_; }
+    [[nodiscard]] const FanOutClock& clock() const noexcept { return watcher_.clock; }
     [[nodiscard]] std::uint64_t on_the_way() const noexcept {
-        return sent_ - std::min(sent_, received_ / consumers_);
+        return sent_ - std::min(sent_, copies() / consumers_);
     }
 
   private:
@@ -110,19 +110,18 @@ class Wire {
     }
 
     rte_ring& arriving_;
-    rte_ring& leaving_;
     rte_mempool& pool_;
     StampedContent content_;
     std::uint32_t consumers_;
-    FanOutClock& clock_;  // written: the worker, while packets are on their way; else this thread
+    Watcher& watcher_;  // written: the worker, while packets are on their way; else this thread
     std::uint64_t sent_ = 0;
-    std::uint64_t received_ = 0;
+    std::uint64_t copies_before_ = 0;  // this trial
 };
 
 struct Trial {
     std::uint64_t due = 0;
     std::uint64_t late = 0;
-    std::uint64_t received = 0;
+    std::uint64_t copies = 0;
     Interference interference;
     std::string disturbance;  // "" if it counts
     FanOutClock clock;
@@ -132,9 +131,9 @@ class Measurement {
   public:
     Measurement(const LatencyPlan& plan,
                 const RelayRig& rig,
-                FanOutClock& clock,
+                Watcher& watcher,
                 InterferenceWatch watch)
-        : plan_(plan), rig_(rig), watch_(std::move(watch)), wire_(plan, rig, clock) {}
+        : plan_(plan), rig_(rig), watch_(std::move(watch)), wire_(plan, rig, watcher) {}
 
     Result<LatencyPoint> run() {
         LatencyPoint point;
@@ -169,22 +168,19 @@ class Measurement {
   private:
     /// Keeps so few packets on their way that none is lost. Returns packets a second.
     double closed_loop(std::chrono::nanoseconds duration) {
-        constexpr std::uint32_t kWindowMax = 64;
-        const std::uint64_t window = std::clamp<std::uint64_t>(
-            RingPort::kRingPackets / 2 / plan_.rig.consumers, 1, kWindowMax);
+        constexpr std::uint64_t kWindow = 64;
         wire_.reset();
         const std::uint64_t began = rte_rdtsc();
         const std::uint64_t cycles = cycles_of(duration);
         while (rte_rdtsc() - began < cycles) {
-            if (wire_.on_the_way() < window) {
+            if (wire_.on_the_way() < kWindow) {
                 const std::uint64_t now = rte_rdtsc();
                 wire_.send(now, now);
             }
-            wire_.drain();
         }
         const auto took = static_cast<double>(rte_rdtsc() - began);
         const auto complete =
-            static_cast<double>(wire_.received()) / static_cast<double>(plan_.rig.consumers);
+            static_cast<double>(wire_.copies()) / static_cast<double>(plan_.rig.consumers);
         wire_.settle();
         return complete / took * static_cast<double>(rte_get_tsc_hz());
     }
@@ -226,50 +222,42 @@ class Measurement {
         skew_.add(trial.clock.skew());
         due_ += trial.due;
         late_ += trial.late;
-        point.lost_copies += trial.due * plan_.rig.consumers - trial.received;
+        point.lost_copies += trial.due * plan_.rig.consumers - trial.copies;
     }
 
     /// Every packet leaves at its own time or as soon after it as the generator can, and counts
     /// from its own time: a stall of whoever it was shows in every packet that was due meanwhile.
     Trial open_loop(double packets_per_second) {
-        constexpr unsigned kSendBurst = 8;  // then the sink has its turn
         const double interval = static_cast<double>(rte_get_tsc_hz()) / packets_per_second;
-        const std::uint64_t late = rte_get_tsc_hz() / 1'000'000;
+        const std::uint64_t on_time = cycles_of(kOnTime);
         Trial trial{.due = 0,
                     .late = 0,
-                    .received = 0,
+                    .copies = 0,
                     .interference = {},
                     .disturbance = {},
-                    .clock = FanOutClock(plan_.rig.consumers)};
+                    .clock = FanOutClock(plan_.rig.consumers, on_time)};
         wire_.reset();
         const Interference interference = watch_.now();
         const std::uint64_t began = rte_rdtsc();
         const std::uint64_t end = began + cycles_of(plan_.trials.trial_time);
         std::uint64_t due = began;
         while (due < end) {
-            for (unsigned i = 0; i < kSendBurst && due < end; ++i) {
-                const std::uint64_t now = rte_rdtsc();
-                if (now < due) {
-                    break;
-                }
-                wire_.send(due, now);
-                trial.late += now - due > late ? 1 : 0;
-                ++trial.due;
-                due = began + static_cast<std::uint64_t>(interval * static_cast<double>(trial.due));
+            const std::uint64_t now = rte_rdtsc();
+            if (now < due) {
+                rte_pause();
+                continue;
             }
-            wire_.drain();
+            wire_.send(due, now);
+            trial.late += now - due > on_time ? 1 : 0;
+            ++trial.due;
+            due = began + static_cast<std::uint64_t>(interval * static_cast<double>(trial.due));
         }
         wire_.settle();
         trial.interference = watch_.since(interference);
         trial.disturbance = watch_.words_for(trial.interference, plan_.trials.trial_time);
-        trial.received = wire_.received();
+        trial.copies = wire_.copies();
         trial.clock = wire_.clock();
         return trial;
-    }
-
-    static std::uint64_t cycles_of(std::chrono::nanoseconds duration) {
-        return static_cast<std::uint64_t>(std::chrono::duration<double>(duration).count() *
-                                          static_cast<double>(rte_get_tsc_hz()));
     }
 
     static Percentiles percentiles_of(const Histogram& cycles) {
@@ -297,11 +285,13 @@ std::uint16_t watch_copies(std::uint16_t /*port*/,
                            std::uint16_t /*queue*/,
                            rte_mbuf** copies,
                            std::uint16_t count,
-                           void* clock) {
+                           void* watcher) {
     const std::uint64_t now = rte_rdtsc();
+    auto& its = *static_cast<Watcher*>(watcher);
     for (std::uint16_t i = 0; i < count; ++i) {
-        static_cast<FanOutClock*>(clock)->take(StampedContent::read(*copies[i]), now);
+        its.clock.take(StampedContent::read(*copies[i]), now);
     }
+    its.copies.add_and_release(count);
     return count;
 }
 
@@ -311,20 +301,23 @@ Result<LatencyPoint> measure_latency(const LatencyPlan& plan) {
     run_on(plan.generator_cpu);
     go_first();
     RigOptions options = plan.rig;
-    options.ports = {"content", "copies"};
-    options.ring_ports = true;
+    options.ports = {"content", "net_null0,no-rx=1"};
+    options.ring_ports = 1;
     options.copies_port = 1;
-    FanOutClock clock(plan.rig.consumers);  // outlives the worker
+    Watcher watcher{.clock = FanOutClock(plan.rig.consumers, 0), .copies = {}};  // outlives workers
     auto rig = RelayRig::create(options);
     if (!rig) {
         return std::move(rig).error();
     }
     const PortQueue leaving = (*rig)->machine().ports.back().queue_of(0);
-    if (rte_eth_add_tx_callback(leaving.port_id, leaving.queue, watch_copies, &clock) == nullptr) {
+    if (rte_eth_add_tx_callback(leaving.port_id, leaving.queue, watch_copies, &watcher) ==
+        nullptr) {
         return Error{ErrorCode::system,
                      "DPDK does not let us see what is sent: it was built without "
                      "RTE_ETHDEV_RXTX_CALLBACKS"};
     }
+    // The TSC's rate is known only now.
+    watcher.clock = FanOutClock(plan.rig.consumers, cycles_of(kOnTime));
     if (auto started = (*rig)->start(); !started) {
         return started.error();
     }
@@ -332,7 +325,7 @@ Result<LatencyPoint> measure_latency(const LatencyPlan& plan) {
     if (!watch) {
         return std::move(watch).error();
     }
-    auto point = Measurement(plan, **rig, clock, std::move(watch).value()).run();
+    auto point = Measurement(plan, **rig, watcher, std::move(watch).value()).run();
     if (!point) {
         return point;
     }

@@ -48,21 +48,27 @@ Error missing(std::string_view what, std::uint64_t expected, std::uint64_t found
         fmt::format("the books do not balance: {}: {} expected, {} found", what, expected, found)};
 }
 
-/// A machine whose ports are rings, which are made between DPDK's start and the ports'.
-Result<Machine> set_up_rings(DataServerConfig& config, std::vector<RingPort>& rings) {
-    const std::vector<PortConfig> ports = std::exchange(config.ports, {});
+/// A machine whose first `count` ports are rings, which are made between DPDK's start and the
+/// ports'.
+Result<Machine> set_up_rings(DataServerConfig& config,
+                             std::size_t count,
+                             std::vector<RingPort>& rings) {
+    std::vector<PortConfig> ports = config.ports;
+    config.ports.erase(config.ports.begin(),
+                       config.ports.begin() + static_cast<std::ptrdiff_t>(count));
     auto eal = Machine::start_environment(config);
     if (!eal) {
         return std::move(eal).error();
     }
-    for (const PortConfig& port : ports) {
-        auto ring = make_ring_port(port.devargs);
+    for (std::size_t i = 0; i < count; ++i) {
+        auto ring = make_ring_port(ports[i].devargs);
         if (!ring) {
             return std::move(ring).error();
         }
-        config.ports.push_back({ring->devargs, port.address});
+        ports[i].devargs = ring->devargs;
         rings.push_back(std::move(ring).value());
     }
+    config.ports = std::move(ports);
     return Machine::set_up_ports(config, std::move(eal).value());
 }
 
@@ -122,8 +128,8 @@ IpAddress RelayRig::address_of(std::size_t index) {
 Result<std::unique_ptr<RelayRig>> RelayRig::create(const RigOptions& options) {
     DataServerConfig config = config_of(options);
     std::vector<RingPort> ring_ports;
-    auto machine =
-        options.ring_ports ? set_up_rings(config, ring_ports) : Machine::set_up_ports(config);
+    auto machine = options.ring_ports > 0 ? set_up_rings(config, options.ring_ports, ring_ports)
+                                          : Machine::set_up_ports(config);
     if (!machine) {
         return std::move(machine).error();
     }

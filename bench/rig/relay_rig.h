@@ -10,6 +10,7 @@
 #include <penstock/result.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -20,7 +21,7 @@ namespace penstock::bench {
 
 struct RigOptions {
     std::vector<std::string> ports;  // devargs; content comes in at any
-    bool ring_ports = false;         // `ports` are names of RingPorts to be made; one worker only
+    std::size_t ring_ports = 0;      // the first of `ports`: names of RingPorts; one worker only
     std::uint8_t copies_port = 0;    // index in `ports`: where copies leave
     std::vector<unsigned> worker_cpus{1};
     std::uint64_t memory_bytes = std::uint64_t{512} << 20U;
@@ -70,7 +71,7 @@ class RelayRig {
     Result<void> stop();
 
     [[nodiscard]] const Machine& machine() const noexcept { return machine_; }
-    /// The wire of `ports[index]`, of ring_ports. stop() wants its rings empty.
+    /// The wire of `ports[index]`, of the first ring_ports. stop() wants its rings empty.
     [[nodiscard]] const RingPort& ring_port(std::size_t index) const { return ring_ports_[index]; }
     [[nodiscard]] const WorkerCounters& counters(std::size_t worker) const {
         return workers_->counters(worker);

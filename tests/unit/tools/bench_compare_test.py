@@ -35,9 +35,10 @@ REPLICATE = """{"benchmark":"replicate","environment":{"cpu":"AMD EPYC"},"rows":
 "idle_share":0,"trusted":false,"why":"disturbed, also when repeated"}]}
 """
 LATENCY = """{"benchmark":"latency","environment":{},"rows":[{"consumers":64,"payload_bytes":1316,
+"added_us":{"p50":1.2,"p90":2.2,"p99":7.75,"p999":18.5,"max":40.0},
 "first_us":{"p50":1.5,"p90":2.5,"p99":8.1,"p999":20.5,"max":41.0},
 "last_us":{"p50":2.5,"p90":3.5,"p99":9.25,"p999":21.5,"max":42.0},
-"skew_us":{"p50":0.5,"p90":1.0,"p99":1.5,"p999":2.5,"max":3.0},"trusted":true,"why":""}]}
+"skew_us":{"p50":0,"p90":0,"p99":0,"p999":0,"max":0},"repeated":2,"trusted":true,"why":""}]}
 """
 
 
@@ -156,7 +157,7 @@ def test_rows_of_penstock_bench_are_read():
 
 
 def test_latency_and_memory_of_penstock_bench_are_read():
-    assert latency_rows_of(LATENCY)[0]["last_us"]["p99"] == 9.25
+    assert latency_rows_of(LATENCY)[0]["added_us"]["p99"] == 7.75
     assert memory_of('{"rows":[{"hot_bytes_per_flow":64,"bytes_per_flow":200.5}]}') == (64, 200.5)
 
 
@@ -167,7 +168,8 @@ def test_latency_and_memory_of_penstock_bench_are_read():
         (rows_of, "[]"),
         (rows_of, '{"rows":[{"consumers":64}]}'),
         (latency_rows_of, '{"rows":[]}'),
-        (latency_rows_of, '{"rows":[{"last_us":{"p50":1}}]}'),
+        (latency_rows_of, '{"rows":[{"last_us":{"p99":1}}]}'),
+        (latency_rows_of, '{"rows":[{"added_us":{"p50":1}}]}'),
         (memory_of, '{"rows":[{"hot_bytes_per_flow":64}]}'),
     ],
 )
@@ -283,6 +285,8 @@ def test_plots_draw_a_line_for_each_payload_and_each_latency(tmp_path):
     assert "$p22 with linespoints title '22 B', $p1316 with" in script
     script = latency_script(latency_rows_of(LATENCY)[0], tmp_path / "b.svg")
     assert "$last_us << EOD\n0 2.5 p50\n1 3.5 p90\n2 9.25 p99\n" in script
+    assert "$added_us" in script
+    assert "$skew_us" not in script  # on a logarithmic scale there is no 0
 
 
 def test_the_profile_s_sums_are_of_our_stages_and_of_all():
