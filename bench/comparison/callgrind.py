@@ -54,15 +54,15 @@ def _moved(address, words):
 
 
 def count(words, function, directory):
-    """counts_of() a command inside `function` (wildcards allowed) and all it calls: of the process
-    that executed most, if it has children."""
+    """(counts_of() a command inside `function`, wildcards allowed, and all it calls: of the process
+    that executed most, if it has children; what the command printed)."""
     files = directory / "callgrind.out"
     valgrind = ["valgrind", "--tool=callgrind", "--fair-sched=yes", "--dump-instr=yes",
                 f"--toggle-collect={function}", f"--callgrind-out-file={files}.%p"]
-    run([*valgrind, *words], _TIMEOUT_S)
+    done = run([*valgrind, *words], _TIMEOUT_S)
     found = [counts_of(path.read_text()) for path in directory.glob(f"{files.name}.*")]
     for path in directory.glob(f"{files.name}.*"):
         path.unlink()
     if not found:
         raise MeasurementFailed("valgrind wrote no counts")
-    return max(found, key=lambda counts: sum(counts.values()))
+    return max(found, key=lambda counts: sum(counts.values())), done.stdout

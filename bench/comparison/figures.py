@@ -17,7 +17,7 @@ from peers.wire import dropping_wire
 
 from .disturbance import Watch
 from .penstock_bench import TRIALS, PenstockBench
-from .profile import profile_cycles
+from .profile import Point, profile_cycles
 from .rounds import Sample
 
 SMALL, LARGE = 22, 1316  # payload bytes: a frame of one cache line, and media in MPEG-TS
@@ -129,7 +129,7 @@ def _chained(bench):
 @_figure("own-cycles", "our own cycles a copy at that point, driver and mbuf freeing excluded", "",
          "cycles", "value", ("<=", 18, 10))
 def _own_cycles(bench):
-    yield Contest(lambda: profile_cycles(bench, CONSUMERS, LARGE).own_sample())
+    yield Contest(lambda: profile_cycles(bench, Point(CONSUMERS, LARGE)).own_sample())
 
 
 @_figure("inline", "N = 64, 22 B, payload copied", "testpmd io, 22 B", "packets/s", "ratio",
@@ -276,7 +276,8 @@ def _flow_memory_all(bench):
 def _history_cost(bench, *words):
     """Without what net_pcap's receiving costs: its memcpy is what a NIC does by itself, and it is
     the dearer the more memory the packets are spread over."""
-    return lambda: profile_cycles(bench, 8, LARGE, *words).sample_without("driver")
+    point = Point(8, LARGE, words)
+    return lambda: profile_cycles(bench, point).sample_without("driver")
 
 
 @_figure("history",

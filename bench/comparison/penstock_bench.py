@@ -23,6 +23,7 @@ class Row:
     copies_per_second: float
     ns_per_copy: float
     cycles_per_copy: float
+    copies_in_all: int  # from the workers' start to their end
     repeated: int  # trials that were disturbed
     why: str  # it cannot be trusted; "" if it can
 
@@ -38,6 +39,7 @@ def rows_of(text):
                 copies_per_second=float(row["copies_per_second"]["median"]),
                 ns_per_copy=float(row["ns_per_copy"]),
                 cycles_per_copy=float(row["cycles_per_copy"]),
+                copies_in_all=row["copies_in_all"],
                 repeated=row["copies_per_second"]["repeated"],
                 why=_why(row),
             )
@@ -65,6 +67,15 @@ def memory_of(text):
         raise MeasurementFailed(f"penstock-bench memory: unexpected JSON: {error!r}") from error
 
 
+def drivers_of(text):
+    """The drivers in the environment that penstock-bench prints; none if it is no such JSON."""
+    try:
+        drivers = json.loads(text)["environment"]["drivers"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return set()
+    return {driver for driver in drivers.split(", ") if driver}
+
+
 def _why(row):
     return "" if row.get("trusted", True) else row.get("why") or "penstock-bench does not trust it"
 
@@ -85,6 +96,7 @@ class PenstockBench:
     def __init__(self, program, trial_s):
         self.program = program
         self.trial_s = trial_s
+        self.drivers = set()  # DPDK's, of all runs so far
 
     def replicate(self, consumers, payload_bytes, *words, host=None):
         """One Row, the median of TRIALS. `words`: further options; `host`: in whose namespace."""
@@ -121,6 +133,7 @@ class PenstockBench:
             done = (host.run if host else run)(arguments, points * _POINT_TIMEOUT_S)
         except CommandFailed as error:
             raise MeasurementFailed(_short(str(error))) from error
+        self.drivers |= drivers_of(done.stdout)
         return done.stdout
 
 

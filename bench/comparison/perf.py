@@ -22,10 +22,15 @@ _SAMPLE = re.compile(
 )
 
 
-def event():
-    """What to sample by: cycles where the machine has a PMU (few virtual ones do), else time."""
-    counted = run(["perf", "stat", "-x,", "-e", "cycles", "--", "true"], check=False).stderr
-    return "cpu-clock" if "not supported" in counted or "not counted" in counted else "cycles"
+def supports(event):
+    """Whether the machine has a PMU that counts `event`; few virtual ones do."""
+    counted = run(["perf", "stat", "-x,", "-e", event, "--", "true"], check=False).stderr
+    return "not supported" not in counted and "not counted" not in counted
+
+
+def time_event():
+    """What to sample by to see where time goes: cycles where they are counted, else time itself."""
+    return "cycles" if supports("cycles") else "cpu-clock"
 
 
 def samples_of(text):
@@ -58,9 +63,9 @@ def _address_in_file(ip, file, mappings):
     return None
 
 
-def sample(thread, window_s, recording):
-    """samples_of() a thread over `window_s`; `recording` is a file to make."""
-    words = ["perf", "record", "-q", "-e", event(), "-F", _SAMPLES_PER_S, "-t", thread]
+def sample(thread, event, window_s, recording):
+    """samples_of() a thread by `event` over `window_s`; `recording` is a file to make."""
+    words = ["perf", "record", "-q", "-e", event, "-F", _SAMPLES_PER_S, "-t", thread]
     run([*words, "-o", recording, "--", "sleep", window_s], window_s + _PATIENCE_S)
     words = ["perf", "script", "-i", recording, "--show-mmap-events", "-F", "period,event,ip,dso"]
     return samples_of(run(words, _PATIENCE_S).stdout)

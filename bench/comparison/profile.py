@@ -10,7 +10,7 @@ from peers.packages import ensure_packages
 from world import CommandFailed, ProcessFailed, run
 
 from . import MeasurementFailed, callgrind, perf
-from .penstock_bench import rows_of
+from .penstock_bench import PenstockBench, drivers_of, rows_of
 from .rounds import Sample
 from .stages import OWN_STAGES, STAGES, stage_of_frames, stage_of_library
 
@@ -18,10 +18,28 @@ _START_S = 1.2  # before the worker is found polling
 _END_TIMEOUT_S = 30
 _TOOL_TIMEOUT_S = 60
 _WINDOW_S = 0.8  # in which samples are taken
-_COUNTED_TRIALS = 5
 _TURN = "penstock::Worker::run_once*"  # all that a worker does; what starts it is left out
-# What a slow, simulated machine without hugepages runs.
-_COUNTED_WORDS = ["--no-huge", "--memory", "128MiB", "--ring-packets", "1024"]
+# What a slow, simulated machine without hugepages runs, for two times: what the longer run has more
+# than the shorter one are copies and nothing else.
+_COUNTED_WORDS = ["--no-huge", "--memory", "128MiB", "--ring-packets", "1024", "--warm-up", "50ms"]
+_COUNTED_TRIALS = 1
+_COUNTED_TIMES_S = (0.01, 0.2)
+SAMPLED = "sampled by perf's event instructions"
+COUNTED = """counted by callgrind in runs of its own, as this machine shows no counter of them. It
+knows no AVX-512: packet_copy runs there in its AVX2 version, where this CPU may take a wider one"""
+
+
+@dataclass(frozen=True)
+class Point:
+    """What `penstock-bench replicate` is to run, with further options."""
+
+    consumers: int
+    payload_bytes: int
+    options: tuple = ()
+
+    def words(self, ours, trials):
+        words = ours.replicate_words([self.consumers], [self.payload_bytes], trials)
+        return [*words, *map(str, self.options)]
 
 
 @dataclass(frozen=True)
@@ -56,56 +74,71 @@ def by_stage(weights, program, frames):
     return {stage: sums[stage] for stage in STAGES if sums[stage]}
 
 
-def packets_of(counts, program, frames):
-    """Packets that passed while instructions were counted. Every packet takes the same way through
-    classify, so most of its instructions were executed as often as there were packets."""
-    executed = collections.Counter()
-    for (file, address), count in counts.items():
-        is_ours = Path(file).name == program.name
-        if is_ours and stage_of_frames(frames.get(address, [])) == "classify":
-            executed[count] += count
-    if not executed:
-        raise MeasurementFailed("no instruction of classify was counted")
-    return executed.most_common(1)[0][0]
-
-
-def profile_cycles(bench, consumers, payload_bytes, *options):
-    """The Profile of `penstock-bench replicate` at one point, with further `options`. Thread: the
-    main thread."""
-    trials = math.ceil((_START_S + _WINDOW_S) / bench.ours.trial_s)
-    words = bench.ours.replicate_words([consumers], [payload_bytes], trials) + list(options)
-    name = f"profiled_{time.monotonic_ns()}"
-    process = bench.ours.start(bench.directory, name, words)
-    try:
-        thread = perf.polling_thread(process)
-        weights = perf.sample(thread, _WINDOW_S, bench.directory / f"{name}.data")
-        if process.wait(_END_TIMEOUT_S) != 0:
-            raise MeasurementFailed(process.describe("penstock-bench failed"))
-        row = rows_of(process.stdout.text())[0]
-    except (CommandFailed, ProcessFailed) as error:
-        raise MeasurementFailed(f"no profile: {error}") from error
-    finally:
-        process.close()
-    program = bench.ours.program
-    stages = by_stage(weights, program, _frames(program, weights))
-    cycles_per_weight = row.cycles_per_copy / sum(weights.values())
+def profile_cycles(bench, point):
+    """The Profile of a Point. Thread: the main thread."""
+    stages, row = _sampled(bench, point, perf.time_event())
+    cycles_per_weight = row.cycles_per_copy / sum(stages.values())
     cycles = {stage: weight * cycles_per_weight for stage, weight in stages.items()}
     return Profile(cycles, row.copies_per_second, row.why)
 
 
-def instructions_by_stage(bench, consumers, payload_bytes):
-    """{stage: instructions a copy} of `penstock-bench replicate` at one point; takes half a
-    minute."""
+def instructions_by_stage(bench, point):
+    """({stage: instructions a copy} of a Point, SAMPLED or COUNTED). Takes a second or, counted, a
+    quarter of a minute. Thread: the main thread."""
+    if perf.supports("instructions"):
+        stages, row = _sampled(bench, point, "instructions")
+        return each(stages, row.copies_per_second * _WINDOW_S), SAMPLED
     ensure_packages(callgrind.PACKAGES)
-    program = bench.ours.program
-    words = bench.ours.replicate_words([consumers], [payload_bytes], _COUNTED_TRIALS)
+    shorter, longer = (_counted(bench, point, trial_s) for trial_s in _COUNTED_TIMES_S)
+    return difference(shorter, longer), COUNTED
+
+
+def each(stages, copies):
+    """What the stages took, a copy."""
+    return {stage: weight / copies for stage, weight in stages.items()}
+
+
+def difference(shorter, longer):
+    """What a copy took, of two runs ({stage: weight}, copies): what both began with cancels out."""
+    copies = longer[1] - shorter[1]
+    if copies <= 0:
+        raise MeasurementFailed(
+            f"a longer run made {longer[1]} copies and a shorter one {shorter[1]}")
+    stages = {stage: weight - shorter[0].get(stage, 0) for stage, weight in longer[0].items()}
+    return each(stages, copies)
+
+
+def _sampled(bench, point, event):
+    """({stage: weight} of a worker's samples by `event`, the Row of the run)."""
+    trials = math.ceil((_START_S + _WINDOW_S) / bench.ours.trial_s)
+    name = f"profiled_{time.monotonic_ns()}"
+    process = bench.ours.start(bench.directory, name, point.words(bench.ours, trials))
     try:
-        counts = callgrind.count([program, *words, *_COUNTED_WORDS], _TURN, bench.directory)
+        thread = perf.polling_thread(process)
+        weights = perf.sample(thread, event, _WINDOW_S, bench.directory / f"{name}.data")
+        if process.wait(_END_TIMEOUT_S) != 0:
+            raise MeasurementFailed(process.describe("penstock-bench failed"))
+        printed = process.stdout.text()
+        row = rows_of(printed)[0]
+    except (CommandFailed, ProcessFailed) as error:
+        raise MeasurementFailed(f"no profile: {error}") from error
+    finally:
+        process.close()
+    bench.ours.drivers |= drivers_of(printed)
+    program = bench.ours.program
+    return by_stage(weights, program, _frames(program, weights)), row
+
+
+def _counted(bench, point, trial_s):
+    """({stage: instructions}, copies) of a worker's whole life."""
+    program = bench.ours.program
+    words = point.words(PenstockBench(program, trial_s), _COUNTED_TRIALS)
+    try:
+        counts, printed = callgrind.count(
+            [program, *words, *_COUNTED_WORDS], _TURN, bench.directory)
     except CommandFailed as error:
         raise MeasurementFailed(f"no instructions counted: {error}") from error
-    frames = _frames(program, counts)
-    copies = packets_of(counts, program, frames) * consumers
-    return {stage: count / copies for stage, count in by_stage(counts, program, frames).items()}
+    return by_stage(counts, program, _frames(program, counts)), rows_of(printed)[0].copies_in_all
 
 
 def _frames(program, weights):

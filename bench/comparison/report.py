@@ -1,18 +1,29 @@
 """One folder a run: report.md, compare.json and plots, never edited by hand."""
 
 import json
+from dataclasses import dataclass
 
 from peers.packages import ensure_packages
 
 from . import MeasurementFailed, perf, plots
-from .figures import CONSUMERS, LARGE
-from .profile import instructions_by_stage, profile_cycles
+from .figures import CONSUMERS, LARGE, SMALL
+from .profile import Point, Profile, instructions_by_stage, profile_cycles
+from .rounds import summary
 from .stages import OWN_STAGES, STAGES
 from .table import json_row, markdown, scaled, table_rows
 
 _SWEEP_CONSUMERS = (1, 2, 8, 64, 512, 4096, 32_768, 100_000)
 _SWEEP_PAYLOADS_BYTES = (22, 200, 512, 1316)
-_SWEEP_TRIALS = 5
+_SWEEP_TRIALS, _SWEEP_TRIALS_QUICK = 5, 3
+# Of each, where its cycles and instructions go; the first with a word on every stage.
+_PROFILED = {
+    "N = 64, 1316 B": Point(CONSUMERS, LARGE),
+    "N = 64, 22 B": Point(CONSUMERS, SMALL),
+    "N = 8, 1316 B": Point(8, LARGE),
+    "N = 1, 22 B": Point(1, SMALL),
+    "N = 1, 22 B, history off": Point(1, SMALL, ("--history", "off")),
+}
+_PROFILED_QUICK = 2
 _SWEEP_TEXT = """## Rate and cost against N
 
 One worker: copies a second and the cost of a copy, median of {trials} trials a point.
@@ -38,13 +49,18 @@ time.
 {notes}
 ![latency](latency.svg)
 """
-_PROFILE_TEXT = """## Where a copy's cycles go
+_PROFILE_TEXT = """## Where a copy's cycles and instructions go
 
 N = {consumers}, {payload} B, chained, one worker. Cycles of the TSC: samples of the worker's thread
-(perf, by {event}) times the cycles of a copy. Instructions: counted by callgrind in a run of its
-own. Stages in italics are not ours.
+(perf, by {event}) times the cycles of a copy. Stages in italics are not ours. Instructions:
+{counted}.
 
 {table}
+
+The same with other fan-outs and payloads, cycles / instructions a copy. 22 B are copied, 1316 B
+shared; with history off and N = 1 a packet leaves in the mbuf it came in.
+
+{others}
 {notes}"""
 
 _HEAD = """# Penstock beside its peers
@@ -60,8 +76,20 @@ elsewhere.
 """
 
 
-def write_report(folder, bench, outcomes, environment, say=lambda line: None):
-    """Measures what only a report shows (sweep, latency, profile) and writes `folder`."""
+@dataclass(frozen=True)
+class Profiled:
+    """One point of the profile. `counted`: how its instructions were."""
+
+    title: str
+    point: Point
+    profile: Profile
+    instructions: dict
+    counted: str
+
+
+def write_report(folder, bench, outcomes, environment, quick=False, say=lambda line: None):
+    """Measures what only a report shows (sweep, latency, profile; `quick`: less of it) and writes
+    `folder`: report.md, its plots, compare.json and profile.json."""
     ensure_packages(plots.PACKAGES)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "compare.json").write_text(compare_json(outcomes))
@@ -70,9 +98,9 @@ def write_report(folder, bench, outcomes, environment, say=lambda line: None):
     for name, part in (("sweep", _sweep), ("latency", _latency), ("profile", _profile)):
         say(f"report: {name}")
         try:
-            text += "\n" + part(folder, bench)
+            text += "\n" + part(folder, bench, quick)
         except MeasurementFailed as error:
-            text += f"\n## {name.capitalize()}\n\nNot measured: {error}\n"
+            text += f"\n## {name.capitalize()}\n\nNot measured: {str(error).splitlines()[0]}\n"
     (folder / "report.md").write_text(text)
 
 
@@ -104,29 +132,77 @@ def profile_table(profile, instructions):
     for stage, why in STAGES.items():
         cycles, count = profile.cycles.get(stage, 0), instructions.get(stage, 0)
         if cycles or count:
-            name = stage if stage in OWN_STAGES else f"*{stage}*"
-            cells.append((name, f"{cycles:.1f}", f"{count:.1f}", why))
-    own = sum(count for stage, count in instructions.items() if stage in OWN_STAGES)
+            cells.append((_named(stage), _tenths(cycles), _tenths(count), why))
+    own, every = _sums(instructions)
     cells.append(("**ours**", f"**{profile.own_cycles:.1f}**", f"**{own:.1f}**",
                   "the stages not in italics"))
-    cells.append(("**all**", f"**{sum(profile.cycles.values()):.1f}**",
-                  f"**{sum(instructions.values()):.1f}**",
+    cells.append(("**all**", f"**{sum(profile.cycles.values()):.1f}**", f"**{every:.1f}**",
                   f"at {scaled(profile.copies_per_second)} copies/s"))
     return markdown(cells)
 
 
-def _sweep(folder, bench):
-    rows = bench.ours.sweep(_SWEEP_CONSUMERS, _SWEEP_PAYLOADS_BYTES, _SWEEP_TRIALS)
+def profiles_table(profiled):
+    """Cycles and instructions a copy of several points: a line a stage, a column a point."""
+    cells = [("stage", *(one.title for one in profiled))]
+    for stage in STAGES:
+        pairs = [(one.profile.cycles.get(stage, 0), one.instructions.get(stage, 0))
+                 for one in profiled]
+        if any(any(pair) for pair in pairs):
+            cells.append((_named(stage), *(f"{_tenths(cycles)} / {_tenths(count)}"
+                                           for cycles, count in pairs)))
+    sums = [(_sums(one.profile.cycles), _sums(one.instructions)) for one in profiled]
+    for name, which in (("**ours**", 0), ("**all**", 1)):
+        cells.append((name, *(f"**{cycles[which]:.1f} / {counts[which]:.1f}**"
+                              for cycles, counts in sums)))
+    return markdown(cells)
+
+
+def profile_json(profiled, event):
+    """The same for programs: an array with an object a point."""
+    rows = [
+        {
+            "consumers": one.point.consumers,
+            "payload_bytes": one.point.payload_bytes,
+            "title": one.title,
+            "copies_per_second": one.profile.copies_per_second,
+            "cycles_by_stage": one.profile.cycles,
+            "cycles_sampled_by": event,
+            "instructions_by_stage": one.instructions,
+            "instructions": " ".join(one.counted.split()),
+            "why": one.profile.why,
+        }
+        for one in profiled
+    ]
+    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+
+
+def _tenths(value):
+    """What two runs differ by may be less than nothing by a hair."""
+    return f"{max(value, 0):.1f}"
+
+
+def _named(stage):
+    return stage if stage in OWN_STAGES else f"*{stage}*"
+
+
+def _sums(stages):
+    """(of our stages, of all)."""
+    own = sum(weight for stage, weight in stages.items() if stage in OWN_STAGES)
+    return own, sum(stages.values())
+
+
+def _sweep(folder, bench, quick):
+    trials = _SWEEP_TRIALS_QUICK if quick else _SWEEP_TRIALS
+    rows = bench.ours.sweep(_SWEEP_CONSUMERS, _SWEEP_PAYLOADS_BYTES, trials)
     plots.draw(plots.sweep_script(rows, folder / "rate.svg", "Copies a second by one worker",
                                   "million copies/s", lambda row: row.copies_per_second / 1e6))
     plots.draw(plots.sweep_script(rows, folder / "cost.svg", "Cost of a copy", "ns/copy",
                                   lambda row: row.ns_per_copy))
-    reasons = sorted({row.why for row in rows if row.why})
-    notes = "".join(f"\n† {reason}\n" for reason in reasons)
-    return _SWEEP_TEXT.format(trials=_SWEEP_TRIALS, table=sweep_table(rows), notes=notes)
+    notes = "".join(f"\n† {reason}\n" for reason in summary([row.why for row in rows], "points"))
+    return _SWEEP_TEXT.format(trials=trials, table=sweep_table(rows), notes=notes)
 
 
-def _latency(folder, bench):
+def _latency(folder, bench, _quick):
     row = bench.ours.latency(CONSUMERS, LARGE)
     plots.draw(plots.latency_script(row, folder / "latency.svg"))
     kinds = [key for key in ("added_us", "first_us", "last_us", "skew_us") if key in row]
@@ -139,12 +215,21 @@ def _latency(folder, bench):
                                 notes=_doubt(row["why"]))
 
 
-def _profile(_folder, bench):
-    profile = profile_cycles(bench, CONSUMERS, LARGE)
-    instructions = instructions_by_stage(bench, CONSUMERS, LARGE)
-    return _PROFILE_TEXT.format(consumers=CONSUMERS, payload=LARGE, event=perf.event(),
-                                table=profile_table(profile, instructions),
-                                notes=_doubt(profile.why))
+def _profile(folder, bench, quick):
+    profiled = []
+    for title, point in list(_PROFILED.items())[: _PROFILED_QUICK if quick else None]:
+        profile = profile_cycles(bench, point)
+        instructions, counted = instructions_by_stage(bench, point)
+        profiled.append(Profiled(title, point, profile, instructions, counted))
+    event = perf.time_event()
+    (folder / "profile.json").write_text(profile_json(profiled, event))
+    first, *others = profiled
+    reasons = summary([one.profile.why for one in profiled], "points")
+    return _PROFILE_TEXT.format(consumers=first.point.consumers, payload=first.point.payload_bytes,
+                                event=event, counted=first.counted,
+                                table=profile_table(first.profile, first.instructions),
+                                others=profiles_table(others),
+                                notes="".join(_doubt(reason) for reason in reasons))
 
 
 def _doubt(why):

@@ -1,5 +1,6 @@
 """Both sides in turn: ours, peer, ours, peer …, so that what drifts drifts for both."""
 
+import re
 import statistics
 import time
 from dataclasses import dataclass
@@ -31,6 +32,17 @@ class Spread:
         return cls(statistics.median(values), min(values), max(values))
 
 
+def summary(whys, what):
+    """Each kind of reason once, as it was said first, with how many of the `what` it is of: reasons
+    that differ in their numbers only are of one kind. `whys`: one for each, "" for none."""
+    kinds = {}
+    for why in filter(None, whys):
+        kinds.setdefault(re.sub(r"[\d.]+", "#", why), []).append(why)
+    total = len(whys)
+    return [f"{same[0]} ({len(same)} of {total} {what})" if total > 1 else same[0]
+            for _, same in sorted(kinds.items())]
+
+
 @dataclass(frozen=True)
 class Series:
     """What one side showed in the rounds that count."""
@@ -43,7 +55,8 @@ class Series:
 
     @property
     def reasons(self):
-        return sorted({sample.why for sample in self.samples if sample.why})
+        """Why samples are untrustworthy, each kind of reason once."""
+        return summary([sample.why for sample in self.samples], "rounds")
 
     @property
     def repeated(self):

@@ -9,8 +9,8 @@ OWN_STAGES = {
     "stream_ring": "stores the packet itself, trimmed, gives the oldest back: shared by N copies",
     "replicate": "walks the flows, 64 a chunk, and takes header mbufs and references by the burst: "
                  "a few instructions a copy",
-    "packet_copy": "writes the header of each copy (what all have in common, what is the flow's own, "
-                   "lengths, both checksums) and its mbuf's fields: bound by its stores",
+    "packet_copy": "writes the header of each copy (what all have in common, what is the flow's "
+                   "own, lengths, both checksums) and its mbuf's fields: bound by its stores",
     "tx": "one call of the driver for up to 64 copies, and their count",
     "worker": "the turn itself (mailbox, clock, counters): shared by all copies of a turn",
     "other": "what belongs to no stage: functions inlined nowhere, and the C library",

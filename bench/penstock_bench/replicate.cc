@@ -151,6 +151,7 @@ Fields row_of(const ReplicatePlan& plan, const ReplicatePoint& point, const std:
             {"cycles_per_copy", point.cycles_per_copy.median},
             {"ns_per_copy", ns_per_copy(point)},
             {"packets_per_second", point.packets_per_second.median},
+            {"copies_in_all", point.copies_in_all},
             {"drops", drops_of(point.drops)},
             {"idle_share", point.idle_share},
             {"trusted", why.empty()},

@@ -257,6 +257,7 @@ Result<ReplicatePoint> measure_replicate(const ReplicatePlan& plan) {
     if (auto balanced = rig->stop(); !balanced) {
         return balanced.error();
     }
+    point->copies_in_all = rig->totals().tx_packets;
     return point;
 }
 

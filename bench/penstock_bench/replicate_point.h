@@ -32,14 +32,15 @@ using DropCounts = std::array<std::uint64_t, kDropReasonCount>;
 
 /// What was measured. Travels through a pipe as it is.
 struct ReplicatePoint {
-    Spread copies_per_second;    // taken by the sink
-    Spread cycles_per_copy;      // TSC cycles of all workers, whatever they did meanwhile
-    Spread packets_per_second;   // of content, into the rings
-    std::uint32_t trials = 0;    // that counted
-    std::uint32_t repeated = 0;  // that were disturbed, and done again
-    double idle_share = 0;       // of the workers' turns, by time
-    std::uint64_t copies = 0;    // made in all trials, repeated ones included
-    DropCounts drops{};          // in the same time
+    Spread copies_per_second;         // taken by the sink
+    Spread cycles_per_copy;           // TSC cycles of all workers, whatever they did meanwhile
+    Spread packets_per_second;        // of content, into the rings
+    std::uint32_t trials = 0;         // that counted
+    std::uint32_t repeated = 0;       // that were disturbed, and done again
+    double idle_share = 0;            // of the workers' turns, by time
+    std::uint64_t copies = 0;         // made in all trials, repeated ones included
+    DropCounts drops{};               // in the same time
+    std::uint64_t copies_in_all = 0;  // taken by the sink from the workers' start to their end
     FixedText<160> disturbance;  // of trials that count although disturbed; "" if there are none
     FixedText<200> drivers;      // of source and sink
     FixedText<200> nics;         // of those that are NICs

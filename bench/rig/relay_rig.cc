@@ -20,6 +20,9 @@ constexpr std::uint32_t kOurNetwork = 0x0a00'0000;       // 10.0.0.0/8
 constexpr std::uint32_t kConsumerNetwork = 0x0b00'0000;  // 11.0.0.0/8
 constexpr std::uint16_t kConsumerUdpPort = 5'000;
 constexpr milliseconds kPatience{30'000};
+/// Streams, or flows, that workers are told of before they have to show that they keep up: one that
+/// lost its CPU for a while must not find more waiting than control keeps for it.
+constexpr std::uint32_t kToldAtOnce = 1'024;
 
 DataServerConfig config_of(const RigOptions& options) {
     DataServerConfig config;
@@ -170,6 +173,9 @@ Result<void> RelayRig::start() {
 
 Result<void> RelayRig::install() {
     for (std::uint32_t i = 0; i < options_.streams; ++i) {
+        if (auto kept_up = i % kToldAtOnce == 0 ? settle() : Result<void>{}; !kept_up) {
+            return kept_up;
+        }
         if (auto opened = streams_->open(StreamId{i + 1U}, fmt::format("s{}", i)); !opened) {
             return std::move(opened).error();
         }
@@ -191,6 +197,9 @@ Result<void> RelayRig::install() {
 Result<void> RelayRig::install(std::uint32_t stream) {
     for (std::uint32_t n = 0; n < options_.consumers; ++n) {
         const std::uint32_t number = stream * options_.consumers + n;
+        if (auto kept_up = number % kToldAtOnce == 0 ? settle() : Result<void>{}; !kept_up) {
+            return kept_up;
+        }
         FlowPlace place{};
         place.flow = FlowId{(std::uint64_t{1} << 32U) + number};
         place.port = options_.copies_port;
@@ -231,6 +240,9 @@ Result<void> RelayRig::settle() {
 }
 
 RigTotals RelayRig::totals() const {
+    if (!workers_) {
+        return totals_;
+    }
     RigTotals totals;
     for (std::size_t i = 0; i < workers_->count(); ++i) {
         const WorkerCounters& counters = workers_->counters(i);
@@ -276,6 +288,7 @@ Result<void> RelayRig::check(std::uint32_t kept_max) {
     if (handed_over < taken_over) {
         return missing("packets between workers", handed_over, taken_over);
     }
+    totals_ = totals();
     workers_.reset();  // and the mbufs they had ready
     std::uint32_t in_use = machine_.payloads.in_use() + machine_.control_frames.in_use();
     for (const PacketPool& copies : machine_.copies) {

@@ -64,6 +64,7 @@ class RelayRig {
 
     /// Opens the streams, installs the flows and starts the workers. Errors: as create().
     Result<void> start();
+    /// After stop(): of their whole life.
     [[nodiscard]] RigTotals totals() const;
     /// Stops the workers, closes the streams, and proves that every packet and every mbuf is
     /// accounted for (received = content + given away + dropped; copies made = taken by
@@ -94,7 +95,8 @@ class RelayRig {
     Machine machine_;
     std::vector<RingPort> ring_ports_;
     StreamMemory memory_;
-    std::unique_ptr<Workers> workers_;
+    std::unique_ptr<Workers> workers_;  // nullptr: stopped
+    RigTotals totals_;                  // once they are
     std::unique_ptr<StreamTable> streams_;
 };
 

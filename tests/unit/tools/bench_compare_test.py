@@ -14,24 +14,40 @@ from comparison import MeasurementFailed  # noqa: E402
 from comparison.disturbance import READINGS_MAX, Watch, reason, steal_ticks  # noqa: E402
 from comparison.environment import cpu_model, hugepages, stolen_share  # noqa: E402
 from comparison.figures import FIGURES, Figure, selected  # noqa: E402
-from comparison.penstock_bench import latency_rows_of, memory_of, rows_of  # noqa: E402
+from comparison.penstock_bench import (  # noqa: E402
+    drivers_of,
+    latency_rows_of,
+    memory_of,
+    rows_of,
+)
 from comparison.plots import latency_script, sweep_script  # noqa: E402
-from comparison.report import compare_json, profile_table, sweep_table  # noqa: E402
-from comparison.rounds import Sample, Series, run_rounds  # noqa: E402
+from comparison.profile import Point, Profile  # noqa: E402
+from comparison.report import (  # noqa: E402
+    Profiled,
+    compare_json,
+    profile_json,
+    profile_table,
+    profiles_table,
+    sweep_table,
+)
+from comparison.rounds import Sample, Series, run_rounds, summary  # noqa: E402
 from comparison.table import Outcome, aligned, json_row, markdown, scaled, table_rows  # noqa: E402
 
 PROC_STAT = """cpu  1000 0 200 8000 0 0 0 20 0 0
 cpu0 500 0 100 4000 0 0 0 5 0 0
 cpu1 500 0 100 4000 0 0 0 15 0 0
 """
-REPLICATE = """{"benchmark":"replicate","environment":{"cpu":"AMD EPYC"},"rows":[
+REPLICATE = """{"benchmark":"replicate","environment":{"cpu":"AMD EPYC",
+"drivers":"net_pcap, net_null"},"rows":[
 {"consumers":64,"payload_bytes":22,"streams":1,"workers":1,"history":true,"copies_per_second":
 {"median":82698891.8,"min":56453616.7,"max":83813069.3,"trials":5,"repeated":15},
-"cycles_per_copy":31.4393572,"ns_per_copy":12.0920605,"packets_per_second":1292243.59,"drops":{},
+"cycles_per_copy":31.4393572,"ns_per_copy":12.0920605,"packets_per_second":1292243.59,
+"copies_in_all":9000000,"drops":{},
 "idle_share":0,"trusted":true,"why":""},
 {"consumers":64,"payload_bytes":1316,"streams":1,"workers":1,"history":true,"copies_per_second":
 {"median":43843682.7,"min":41748728.4,"max":45938691.4,"trials":5,"repeated":5},
-"cycles_per_copy":59.3015878,"ns_per_copy":22.808303,"packets_per_second":685057.542,"drops":{},
+"cycles_per_copy":59.3015878,"ns_per_copy":22.808303,"packets_per_second":685057.542,
+"copies_in_all":4000000,"drops":{},
 "idle_share":0,"trusted":false,"why":"disturbed, also when repeated"}]}
 """
 LATENCY = """{"benchmark":"latency","environment":{},"rows":[{"consumers":64,"payload_bytes":1316,
@@ -81,7 +97,14 @@ def test_repetition_is_bounded_and_what_then_counts_says_why():
     ours, _ = run_rounds(lambda: taken.append(1) or Sample(7, "steal"), None, 5, 60)
     assert len(taken) == 10
     assert ours.values == [7] * 5
-    assert ours.reasons == ["steal"]
+    assert ours.reasons == ["steal (5 of 5 rounds)"]
+
+
+def test_reasons_that_differ_in_numbers_only_are_said_once():
+    whys = ["Linux took the CPU away 9 time(s)", "", "Linux took the CPU away 12 time(s)", "steal"]
+    assert summary(whys, "points") == ["Linux took the CPU away 9 time(s) (2 of 4 points)",
+                                       "steal (1 of 4 points)"]
+    assert summary(["steal"], "points") == ["steal"]
 
 
 def test_when_patience_is_over_the_least_number_of_rounds_is_still_taken():
@@ -154,6 +177,12 @@ def test_rows_of_penstock_bench_are_read():
     assert small.copies_per_second == 82698891.8
     assert (large.ns_per_copy, large.cycles_per_copy) == (22.808303, 59.3015878)
     assert (small.why, large.why) == ("", "disturbed, also when repeated")
+    assert (small.copies_in_all, large.copies_in_all) == (9_000_000, 4_000_000)
+
+
+def test_the_drivers_of_a_run_are_known():
+    assert drivers_of(REPLICATE) == {"net_pcap", "net_null"}
+    assert drivers_of('{"rows":[]}') == drivers_of("no JSON") == set()
 
 
 def test_latency_and_memory_of_penstock_bench_are_read():
@@ -290,14 +319,30 @@ def test_plots_draw_a_line_for_each_payload_and_each_latency(tmp_path):
 
 
 def test_the_profile_s_sums_are_of_our_stages_and_of_all():
-    from comparison.profile import Profile
-
     profile = Profile({"classify": 1.0, "packet_copy": 8.0, "mbuf freeing": 20.0}, 1e8, "")
     lines = profile_table(profile, {"packet_copy": 39.0, "mbuf freeing": 80.0}).splitlines()
     assert lines[2].startswith("| classify | 1.0 | 0.0 | ")
     assert lines[4].startswith("| *mbuf freeing* | 20.0 | 80.0 | ")
     assert lines[5].startswith("| **ours** | **9.0** | **39.0** | ")
     assert lines[6].startswith("| **all** | **29.0** | **119.0** | ")
+
+
+def test_profiles_of_several_points_stand_side_by_side():
+    chained = Profile({"packet_copy": 8.0, "mbuf freeing": 20.0}, 1e8, "")
+    plain = Profile({"classify": 30.0}, 2e7, "")
+    profiled = [Profiled("N = 64", Point(64, 1316), chained, {"packet_copy": 39.0}, "COUNTED"),
+                Profiled("N = 1", Point(1, 22), plain, {"classify": 90.0}, "COUNTED")]
+    assert profiles_table(profiled).splitlines() == [
+        "| stage | N = 64 | N = 1 |", "|---|---|---|",
+        "| classify | 0.0 / 0.0 | 30.0 / 90.0 |",
+        "| packet_copy | 8.0 / 39.0 | 0.0 / 0.0 |",
+        "| *mbuf freeing* | 20.0 / 0.0 | 0.0 / 0.0 |",
+        "| **ours** | **8.0 / 39.0** | **30.0 / 90.0** |",
+        "| **all** | **28.0 / 39.0** | **30.0 / 90.0** |",
+    ]
+    rows = json.loads(profile_json(profiled, "cpu-clock"))
+    assert (rows[1]["consumers"], rows[1]["instructions_by_stage"]) == (1, {"classify": 90.0})
+    assert rows[0]["cycles_sampled_by"] == "cpu-clock"
 
 
 def test_the_machine_is_described_by_what_linux_shows():

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,7 +10,8 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "bench"))
 
 from comparison import MeasurementFailed, callgrind, perf  # noqa: E402
-from comparison.profile import Profile, by_stage, frames_of, packets_of  # noqa: E402
+from comparison.penstock_bench import PenstockBench  # noqa: E402
+from comparison.profile import Point, Profile, by_stage, difference, frames_of  # noqa: E402
 from comparison.stages import STAGES, stage_of_frames, stage_of_library  # noqa: E402
 
 PROGRAM = Path("/usr/bin/penstock-bench")
@@ -111,11 +113,31 @@ def test_weights_are_summed_by_stage_in_a_packet_s_order():
     assert list(stages) == [stage for stage in STAGES if stage in stages]
 
 
-def test_packets_are_counted_by_what_every_packet_passes_once():
-    counts = callgrind.counts_of(CALLGRIND)
-    assert packets_of(counts, PROGRAM, frames_of(ADDR2LINE)) == 50
-    with pytest.raises(MeasurementFailed, match="classify"):
-        packets_of(counts, PROGRAM, {})
+def test_what_a_copy_took_is_what_a_longer_run_has_more():
+    shorter = ({"classify": 1_100, "worker": 5_000}, 100)
+    longer = ({"classify": 2_100, "worker": 5_500, "tx": 700}, 1_100)
+    assert difference(shorter, longer) == {"classify": 1.0, "worker": 0.5, "tx": 0.7}
+    with pytest.raises(MeasurementFailed, match="made 100 copies"):
+        difference(longer, shorter)
+
+
+def test_a_point_is_a_run_of_penstock_bench():
+    ours = PenstockBench(PROGRAM, trial_s=0.01)
+    words = Point(1, 22, ("--history", "off", "--ring-packets", 64)).words(ours, 2)
+    assert words == ["replicate", "--consumers", "1", "--payload", "22", "--trials", "2",
+                     "--trial-time", "10ms", "--json", "-", "--history", "off", "--ring-packets",
+                     "64"]
+
+
+@pytest.mark.parametrize(
+    "said, supported",
+    [("123456,,cycles,1,100.00,,", True), ("<not supported>,,cycles,0,100.00,,", False),
+     ("<not counted>,,cycles,0,0.00,,", False)],
+)
+def test_only_a_machine_that_counts_an_event_supports_it(monkeypatch, said, supported):
+    monkeypatch.setattr(perf, "run", lambda *_, **__: SimpleNamespace(stderr=said))
+    assert perf.supports("cycles") == supported
+    assert perf.time_event() == ("cycles" if supported else "cpu-clock")
 
 
 def test_drivers_are_not_our_cycles():
