@@ -41,12 +41,14 @@ RelayBoard::RelayBoard() {
     make(begun_);
     make(asked_);
     make(answered_);
+    make(left_);
 }
 
 RelayBoard::~RelayBoard() {
     ::sem_destroy(&begun_);
     ::sem_destroy(&asked_);
     ::sem_destroy(&answered_);
+    ::sem_destroy(&left_);
 }
 
 void RelayBoard::give_up() noexcept {
@@ -77,6 +79,13 @@ std::optional<RelayCounts> RelayBoard::ask() {
 void RelayBoard::stop() noexcept {
     stop_ = true;
     ::sem_post(&asked_);
+}
+
+void RelayBoard::leave() noexcept { ::sem_post(&left_); }
+
+bool RelayBoard::stop_and_wait(milliseconds patience) {
+    stop();
+    return wait_on(left_, patience);
 }
 
 Result<SharedRelayBoard> share_relay_board() {

@@ -51,10 +51,17 @@ class RelayBoard {
     /// Ends serve(). Thread: any, of any process.
     void stop() noexcept;
 
+    /// No worker of the relay touches a port any more. Thread: the relay's main.
+    void leave() noexcept;
+    /// Ends serve() and waits for the relay to leave; whether it did within `patience`.
+    /// Thread: the generator's.
+    bool stop_and_wait(std::chrono::milliseconds patience);
+
   private:
     sem_t begun_{};
     sem_t asked_{};
     sem_t answered_{};
+    sem_t left_{};
     std::atomic<bool> gave_up_{false};
     std::atomic<bool> stop_{false};
     // Written: relay, before it posts begun_ or answered_. Read: generator, after it.

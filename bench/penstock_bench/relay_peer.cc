@@ -24,6 +24,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr milliseconds kReadyPatience{60'000};
+constexpr milliseconds kLeavePatience{10'000};
 constexpr milliseconds kLinkPatience{10'000};
 /// A generator that was stalled for longer has not offered the rate.
 constexpr double kKeptShareMin = 0.98;
@@ -291,7 +292,11 @@ Result<RelayPoint> measure_from_peer(const RelayPlan& plan, RelayBoard& board) {
                     content_frame(plan, *to_mac),
                     plan.rig.consumers);
     traffic.settle();
-    return Measurement(plan, board, std::move(traffic), std::move(watch).value()).run();
+    auto point = Measurement(plan, board, std::move(traffic), std::move(watch).value()).run();
+    // The relay goes first: net_memif unmaps a wire whose other end is gone, though a worker may
+    // be reading it. A relay that does not leave has died, which its own process will say.
+    board.stop_and_wait(kLeavePatience);
+    return point;
 }
 
 }  // namespace penstock::bench

@@ -77,6 +77,7 @@ Result<RelayPorts> run_relay(const RelayPlan& plan, RelayBoard& board) {
 
 Result<void> be_relay(const RelayPlan& plan, RelayBoard& board, void* result) {
     auto ports = run_relay(plan, board);
+    board.leave();
     if (!ports) {
         board.give_up();
         return std::move(ports).error();

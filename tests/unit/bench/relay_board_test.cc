@@ -38,6 +38,20 @@ TEST(RelayBoard, AnswersInOneProcessWhatIsAskedInAnother) {
     EXPECT_EQ(WEXITSTATUS(status), 7);
 }
 
+TEST(RelayBoard, WaitsForTheRelayToLeave) {
+    const auto board = share_relay_board();
+    ASSERT_TRUE(board.ok());
+    EXPECT_FALSE((*board)->stop_and_wait(std::chrono::milliseconds{1}));
+    const pid_t child = ::fork();
+    if (child == 0) {
+        (*board)->serve(kMac, [] { return RelayCounts(); });
+        (*board)->leave();
+        ::_exit(0);
+    }
+    EXPECT_TRUE((*board)->stop_and_wait(kPatience));
+    ::waitpid(child, nullptr, 0);
+}
+
 TEST(RelayBoard, SaysThatTheRelayGaveUp) {
     const auto board = share_relay_board();
     ASSERT_TRUE(board.ok());
