@@ -178,10 +178,10 @@ class Measurement {
                 wire_.send(now, now);
             }
         }
+        wire_.settle();  // within the time: a worker that had no CPU for all of it still has a rate
         const auto took = static_cast<double>(rte_rdtsc() - began);
         const auto complete =
             static_cast<double>(wire_.copies()) / static_cast<double>(plan_.rig.consumers);
-        wire_.settle();
         return complete / took * static_cast<double>(rte_get_tsc_hz());
     }
 
