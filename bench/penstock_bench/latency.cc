@@ -126,6 +126,14 @@ std::string distrust_of(const LatencyPlan& plan, const LatencyPoint& point) {
         add(fmt::format("{} copies were lost, whose latency nobody knows: lower the rate",
                         point.lost_copies));
     }
+    // A worker that is idle for far more than the rest of the load could have done far more.
+    if (plan.packets_per_second == 0 && point.idle_share > 1 - plan.load / 2) {
+        add(
+            fmt::format("the generator is the bottleneck: at {:.0f} % of the highest rate that it "
+                        "reached the worker was idle {:.0f} % of the time",
+                        100 * plan.load,
+                        100 * point.idle_share));
+    }
     if (point.late_share > kLateShareMax) {
         add(fmt::format("the generator sent {:.0f} % of the packets late: lower the rate",
                         100 * point.late_share));
