@@ -46,16 +46,21 @@ void FlowGroup::remove(FlowRecord& record, std::uint32_t& served) noexcept {
         --catching_up_;
         return;
     }
-    // Each part gives its last flow to the hole and leaves the hole at its own end: first those
-    // that have had the packet in fan-out, then those that have not, then those that catch up.
-    if (hole < served) {
-        --served;
-        move(served, hole);
-        hole = served;
+    // The parts are: those that have had the packet in fan-out, those that have not, and once the
+    // fan-out is beyond the last position, those that had it first; then those that catch up. Each
+    // from the hole's on gives its last flow to the hole and leaves the hole at its own end.
+    const std::uint32_t next = start_ + served - (has_wrapped(served) ? live_ : 0);
+    served -= place_of(hole) < served ? 1 : 0;
+    const std::uint32_t start = start_;
+    start_ -= hole < start ? 1 : 0;
+    for (const std::uint32_t end : {std::min(start, next), std::max(start, next), live_}) {
+        if (hole < end) {
+            move(end - 1, hole);
+            hole = end - 1;
+        }
     }
+    move(last, hole);
     --live_;
-    move(live_, hole);
-    move(last, live_);
 }
 
 void FlowGroup::update(const FlowRecord& record, const FlowHeaders& headers) noexcept {

@@ -44,6 +44,10 @@ struct FlowChunk {
 
 /// The flows of one stream on one port, without holes: positions 0..live-1 get every packet, those
 /// behind them, live..live+catching_up-1, are still in their history.
+/// Fan-out serves the live ones from one position to the last, then from the first to that one, and
+/// each packet's begins a chunk further on than the last one's. So nobody is always last, and what
+/// changes for a flow from one packet to the next is no more than a chunk, but once in a round.
+/// (A single chunk leaves in one burst: there it always begins with the first.)
 /// Thread: the stream's owner worker, unless said otherwise.
 class alignas(kCacheLineBytes) FlowGroup {
   public:
@@ -59,8 +63,8 @@ class alignas(kCacheLineBytes) FlowGroup {
     void add_catching_up(FlowRecord& record, const FlowHeaders& headers) noexcept;
     /// Makes a flow that catches up the last of the live ones.
     void promote(FlowRecord& record) noexcept;
-    /// Takes a flow out. `served` of the live flows, the first ones, have had the packet in
-    /// fan-out: after the call it says how many of those that remain have.
+    /// Takes a flow out. `served` of the live flows, the first ones in the order of service, have
+    /// had the packet in fan-out: after the call it says how many of those that remain have.
     void remove(FlowRecord& record, std::uint32_t& served) noexcept;
     void update(const FlowRecord& record, const FlowHeaders& headers) noexcept;
 
@@ -69,6 +73,30 @@ class alignas(kCacheLineBytes) FlowGroup {
     [[nodiscard]] bool is_live(const FlowRecord& record) const noexcept {
         return record.position < live_;
     }
+
+    /// The live flow that is served as number `place`, from 0.
+    [[nodiscard]] std::uint32_t position_of(std::uint32_t place) const noexcept {
+        const std::uint32_t position = start_ + place;
+        return position < live_ ? position : position - live_;
+    }
+    /// The converse, of a live flow's position.
+    [[nodiscard]] std::uint32_t place_of(std::uint32_t position) const noexcept {
+        return position < start_ ? position + live_ - start_ : position - start_;
+    }
+    /// Whether a fan-out that has served `served` flows has come to the first position again: it
+    /// will not come to a flow that promote() appends now.
+    [[nodiscard]] bool has_wrapped(std::uint32_t served) const noexcept {
+        return start_ + served > live_;
+    }
+    /// Between two packets: the next one's fan-out begins a chunk further on.
+    void rotate() noexcept {
+        if (live_ <= kFlowsPerChunk && start_ == 0) {
+            return;  // nothing written: the groups of many small streams stay clean in the cache
+        }
+        const std::uint32_t next = (start_ / kFlowsPerChunk + 1) * kFlowsPerChunk;
+        start_ = next < live_ ? next : 0;
+    }
+
     /// The chunk of a position, and the place in it.
     [[nodiscard]] FlowChunk& chunk_of(std::uint32_t position) const noexcept {
         return position < kFlowsPerChunk ? *first_chunk_ : *directory_[position / kFlowsPerChunk];
@@ -95,8 +123,9 @@ class alignas(kCacheLineBytes) FlowGroup {
     CommonHeaders common_;
     FlowChunk* first_chunk_ = nullptr;  // directory_[0], one miss nearer
     std::uint32_t live_ = 0;
-    std::uint32_t catching_up_ = 0;
+    std::uint32_t start_ = 0;  // the position served first, at most live_
 
+    std::uint32_t catching_up_ = 0;
     FlowChunk** directory_ = nullptr;
     std::uint32_t directory_chunks_ = 0;
     std::uint32_t chunks_ = 0;

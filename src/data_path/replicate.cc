@@ -15,15 +15,19 @@ namespace penstock {
 namespace {
 
 /// Whether the fan-out of the present packet is over for flows that are appended to this group now.
-bool has_passed(const FanoutCursor& cursor, std::uint8_t port) noexcept {
-    return cursor.suspended && port < cursor.port;
+bool has_passed(const Stream& stream, std::uint8_t port) noexcept {
+    const FanoutCursor& cursor = stream.cursor;
+    return cursor.suspended && (cursor.is_through(port, stream.port_count) ||
+                                (port == cursor.group(stream.port_count) &&
+                                 stream.groups[port].has_wrapped(cursor.index)));
 }
 
 /// Whether a live flow has had the present packet.
 bool has_present_packet(const Stream& stream, const FlowRecord& flow) noexcept {
     const FanoutCursor& cursor = stream.cursor;
-    return cursor.suspended &&
-           (flow.port < cursor.port || (flow.port == cursor.port && flow.position < cursor.index));
+    return cursor.suspended && (cursor.is_through(flow.port, stream.port_count) ||
+                                (flow.port == cursor.group(stream.port_count) &&
+                                 stream.groups[flow.port].place_of(flow.position) < cursor.index));
 }
 
 /// Whether `arrival` is due for a flow that hears its history kCatchUpSpeed times faster.
@@ -197,13 +201,12 @@ PacketCount Replicate::serve_live(Stream& stream) noexcept {
         const PacketCount copies = fan_out(stream, slot, cursor, kQuantumCopies - offered);
         count_copies(stream, copies, slot.payload_bytes);
         offered += copies;
-        if (cursor.port < stream.port_count) {
+        if (cursor.groups_done < stream.port_count) {
             suspend(stream, slot);
             break;
         }
         let_go(stream);
-        cursor.port = 0;
-        ++cursor.sequence;
+        cursor.advance(stream.port_count);
         ++stream.fanned_packets;
         stream.fanned_bytes += slot.payload_bytes;
     }
@@ -215,27 +218,32 @@ PacketCount Replicate::fan_out(Stream& stream,
                                FanoutCursor& cursor,
                                PacketCount copies_max) noexcept {
     PacketCount offered = 0;
-    for (; cursor.port < stream.port_count; ++cursor.port, cursor.index = 0) {
-        if ((stream.live_ports >> cursor.port & 1U) == 0) {  // without looking at the group
+    for (; cursor.groups_done < stream.port_count; ++cursor.groups_done, cursor.index = 0) {
+        const std::uint8_t port = cursor.group(stream.port_count);
+        if ((stream.live_ports >> port & 1U) == 0) {  // without looking at the group
             continue;
         }
-        const FlowGroup& group = stream.groups[cursor.port];
+        FlowGroup& group = stream.groups[port];
         while (cursor.index < group.live()) {
             if (offered == copies_max) {
                 return offered;
             }
-            FlowChunk& chunk = group.chunk_of(cursor.index);
-            const std::uint32_t at = cursor.index % kFlowsPerChunk;
+            const std::uint32_t position = group.position_of(cursor.index);
+            FlowChunk& chunk = group.chunk_of(position);
+            const std::uint32_t at = position % kFlowsPerChunk;
             const std::uint32_t neighbours =
-                std::min({copies_max - offered, group.live() - cursor.index, kFlowsPerChunk - at});
+                std::min({copies_max - offered,
+                          group.live() - std::max(cursor.index, position),
+                          kFlowsPerChunk - at});
             const std::uint32_t copied =
                 copy(slot,
-                     cursor.port,
+                     port,
                      &chunk.headers[at],
                      {.stream = &stream, .live_flows = &chunk.records[at], .copies = neighbours});
             offered += copied;
             cursor.index += copied;
         }
+        group.rotate();
     }
     return offered;
 }
@@ -318,7 +326,7 @@ PacketCount Replicate::catch_up(Stream& stream, FlowRecord& flow, Ticks now) noe
     while (offered < kCatchUpCopiesPerFlow) {
         skip_evicted(stream, flow);
         const bool at_live = flow.next_sequence == cursor.sequence;
-        if (at_live && !has_passed(cursor, flow.port)) {
+        if (at_live && !has_passed(stream, flow.port)) {
             promote(stream, flow);
             break;
         }
@@ -347,8 +355,12 @@ PacketCount Replicate::catch_up(Stream& stream, FlowRecord& flow, Ticks now) noe
 /// From now on the flow's counts are its stream's, less what went before.
 void Replicate::promote(Stream& stream, FlowRecord& flow) noexcept {
     settle(stream);
-    const bool passed = has_passed(stream.cursor, flow.port);
+    FanoutCursor& cursor = stream.cursor;
+    const bool passed = has_passed(stream, flow.port);
     stream.groups[flow.port].promote(flow);
+    if (passed && flow.port == cursor.group(stream.port_count)) {
+        ++cursor.index;  // it stands among those that have had the packet
+    }
     --stream.catching_up;
     ++stream.live;
     flow.copies_base -= stream.fanned_packets + (passed ? 1 : 0);
@@ -397,7 +409,7 @@ void Replicate::add_flow(const AddFlow& command, Ticks now, std::uint64_t tsc_hz
 
     const Sequence start = history_start(stream.ring, command, now, tsc_hz);
     const Sequence live = stream.cursor.sequence;
-    if (start > live || (start == live && !has_passed(stream.cursor, command.port))) {
+    if (start > live || (start == live && !has_passed(stream, command.port))) {
         promote(stream, flow);  // the fan-out has yet to come to all it asked for
     } else {
         flow.next_sequence = start;
@@ -412,10 +424,10 @@ void Replicate::remove_flow(const RemoveFlow& command) noexcept {
     settle(stream);
     publish(stream, flow);
     FlowGroup& group = stream.groups[flow.port];
-    FanoutCursor& cursor = stream.cursor;
     (group.is_live(flow) ? stream.live : stream.catching_up) -= 1;
     std::uint32_t none = 0;  // in groups the fan-out is not in, all have had the packet, or none
-    group.remove(flow, flow.port == cursor.port ? cursor.index : none);
+    const bool is_in_fan_out = flow.port == stream.cursor.group(stream.port_count);
+    group.remove(flow, is_in_fan_out ? stream.cursor.index : none);
     find_live_ports(stream);
     stream.counters.consumers.add(std::uint64_t{0} - 1);
 }

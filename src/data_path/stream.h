@@ -17,10 +17,28 @@ namespace penstock {
 
 /// How far the fan-out of a stream has come: the packet, and who of its live flows has had it.
 struct FanoutCursor {
-    Sequence sequence = 0;    // the packet in fan-out, or the next one
-    std::uint32_t index = 0;  // flows of `port`'s group that have had it: the first ones
-    std::uint8_t port = 0;    // groups of lower ports have had it whole
-    bool suspended = false;   // between two quanta: some flows have had it, some not
+    Sequence sequence = 0;         // the packet in fan-out, or the next one
+    std::uint32_t index = 0;       // flows of the group it is in that have had it: the first ones
+    std::uint8_t groups_done = 0;  // that have had it whole
+    std::uint8_t first_group = 0;  // each packet's fan-out begins with another, then goes round
+    bool suspended = false;        // between two quanta: some flows have had it, some not
+
+    /// The group it is in, of `groups`; of no use once all are done.
+    [[nodiscard]] std::uint8_t group(std::uint8_t groups) const noexcept {
+        const auto next = static_cast<std::uint8_t>(first_group + groups_done);
+        return next < groups ? next : static_cast<std::uint8_t>(next - groups);
+    }
+    /// Whether `group` has had the packet whole.
+    [[nodiscard]] bool is_through(std::uint8_t group, std::uint8_t groups) const noexcept {
+        const int place = group - first_group + (group < first_group ? groups : 0);
+        return place < groups_done;
+    }
+    /// All have had the packet: on to the next one.
+    void advance(std::uint8_t groups) noexcept {
+        ++sequence;
+        groups_done = 0;
+        first_group = first_group + 1 < groups ? static_cast<std::uint8_t>(first_group + 1) : 0;
+    }
 };
 
 /// No frame's.

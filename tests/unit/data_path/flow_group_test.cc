@@ -47,14 +47,23 @@ class FlowGroupTest : public testing::Test {
             EXPECT_EQ(&records_[group_.headers_of(i).udp_port], &record);
         }
     }
-    /// The first `count` flows, as a set.
+    /// The first `count` live flows in the order of service, as a set.
     std::vector<const FlowRecord*> first(std::uint32_t count) {
         std::vector<const FlowRecord*> flows;
         for (std::uint32_t i = 0; i < count; ++i) {
-            flows.push_back(&group_.record_at(i));
+            flows.push_back(&group_.record_at(group_.position_of(i)));
         }
         std::sort(flows.begin(), flows.end());
         return flows;
+    }
+
+    /// The order of service is one of all live flows.
+    void expect_every_place_taken_once() {
+        for (std::uint32_t place = 0; place < group_.live(); ++place) {
+            const std::uint32_t position = group_.position_of(place);
+            EXPECT_LT(position, group_.live());
+            EXPECT_EQ(group_.place_of(position), place);
+        }
     }
 
     std::deque<FlowRecord> records_;
@@ -117,6 +126,9 @@ TEST_F(FlowGroupTest, RemovalKeepsApartWhoHasHadThePacketAndWhoHasNot) {
         for (unsigned i = 0; i < joiners; ++i) {
             add(false);
         }
+        for (unsigned packets = random() % 5; packets > 0; --packets) {
+            group_.rotate();
+        }
         std::uint32_t served = random() % (live + 1);
         std::vector<const FlowRecord*> had = first(served);
         std::vector<FlowRecord*> present;
@@ -132,9 +144,35 @@ TEST_F(FlowGroupTest, RemovalKeepsApartWhoHasHadThePacketAndWhoHasNot) {
             }
             ASSERT_EQ(first(served), had);
             expect_consistent();
+            expect_every_place_taken_once();
         }
         EXPECT_EQ(group_.live() + group_.catching_up(), 0U);
     }
+}
+
+TEST_F(FlowGroupTest, EachPacketBeginsAChunkFurtherOnAndGoesRound) {
+    for (int i = 0; i < 150; ++i) {
+        add();
+    }
+    for (const std::uint32_t start : {0U, 64U, 128U, 0U, 64U}) {
+        EXPECT_EQ(group_.position_of(0), start);
+        expect_every_place_taken_once();
+        group_.rotate();
+    }
+}
+
+TEST_F(FlowGroupTest, FlowThatGoesLiveIsServedUntilTheFanOutIsBeyondTheLastPosition) {
+    for (int i = 0; i < 150; ++i) {
+        add();
+    }
+    group_.rotate();  // from position 64 on: 86 flows to the last
+    EXPECT_FALSE(group_.has_wrapped(86));
+    const FlowRecord& at_the_end = add();
+    EXPECT_EQ(group_.place_of(at_the_end.position), 86U);
+    EXPECT_FALSE(group_.has_wrapped(87));
+    EXPECT_TRUE(group_.has_wrapped(88));
+    const FlowRecord& too_late = add();
+    EXPECT_LT(group_.place_of(too_late.position), 88U + 1U);
 }
 
 TEST_F(FlowGroupTest, NewHeadersReplaceTheOldOnesWhereverTheFlowStands) {
