@@ -61,6 +61,9 @@ struct alignas(kCacheLineBytes) WorkerCounters {
     Counter handed_over;       // packets given to the worker that owns their stream
     Counter taken_over;        // packets received from workers that do not own their stream
     Counter sent_for_control;  // control's own frames accepted by the NIC
+    Counter pool_short;        // times the payload pool was found short, looking once a millisecond
+    Counter pool_evicted;      // packets of history evicted for that, oldest first; what a consumer
+                               // was still to have of them is history_overrun besides
     std::array<Counter, kDropReasonCount> drops;
     std::array<PortCounters, kPortsMax> ports;
 };

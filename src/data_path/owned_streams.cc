@@ -3,6 +3,10 @@
 #include "base/check.h"
 #include "data_path/replicate.h"
 
+#include <algorithm>
+#include <limits>
+#include <optional>
+
 namespace penstock {
 namespace {
 
@@ -10,6 +14,7 @@ namespace {
 constexpr std::uint32_t kPublishFlows = 16;
 constexpr std::uint32_t kPublishStreams = 4;
 constexpr PacketCount kReleasePackets = 256;
+constexpr std::uint32_t kEvictStreams = 32;
 
 /// Publishes up to `flows` flows from where `walk` stands. Returns: how many; fewer than asked for
 /// at the end.
@@ -28,6 +33,15 @@ std::uint32_t publish(Stream& stream, FlowWalk& walk, std::uint32_t flows) noexc
         }
     }
     return published;
+}
+
+/// Age of the oldest packet that no live consumer waits for; nullopt if there is none.
+std::optional<Ticks> history_age(const Stream& stream, Ticks now) noexcept {
+    const Sequence oldest = stream.ring.oldest();
+    if (oldest >= stream.cursor.sequence) {
+        return std::nullopt;
+    }
+    return now - stream.ring[oldest].arrival_ticks;
 }
 
 }  // namespace
@@ -63,6 +77,34 @@ void OwnedStreams::publish_some() noexcept {
     }
 }
 
+void OwnedStreams::begin_eviction() noexcept {
+    evicting_ = nullptr;
+    age_met_ = std::numeric_limits<Ticks>::max();  // the first round only looks
+}
+
+PacketCount OwnedStreams::evict_history(PacketCount packets, Ticks now) noexcept {
+    PacketCount evicted = 0;
+    for (std::uint32_t looks = 0; looks < kEvictStreams && first_ != nullptr; ++looks) {
+        if (evicting_ == nullptr) {
+            age_evicted_ = age_met_ - age_met_ / 8;
+            age_met_ = 0;
+            evicting_ = first_;
+        }
+        Stream& stream = *evicting_;
+        std::optional<Ticks> age = history_age(stream, now);
+        for (; age && *age >= age_evicted_ && evicted < packets; ++evicted) {
+            stream.ring.release(1);
+            age = history_age(stream, now);
+        }
+        age_met_ = std::max(age_met_, age.value_or(0));
+        if (evicted == packets) {
+            break;
+        }
+        evicting_ = stream.next_owned;
+    }
+    return evicted;
+}
+
 void OwnedStreams::begin_close(Stream& stream) noexcept {
     PENSTOCK_CHECK(closing_ == nullptr);
     PENSTOCK_CHECK(stream.previous_owned != nullptr || first_ == &stream);
@@ -77,6 +119,9 @@ void OwnedStreams::begin_close(Stream& stream) noexcept {
     if (publishing_flows_ == &stream) {
         publishing_flows_ = stream.next_owned;
         publish_at_ = {};
+    }
+    if (evicting_ == &stream) {
+        evicting_ = stream.next_owned;
     }
     closing_ = &stream;
     close_at_ = {};

@@ -12,7 +12,9 @@
 #include <rte_common.h>
 #include <rte_cycles.h>
 #include <rte_mbuf.h>
+#include <rte_mempool.h>
 
+#include <algorithm>
 #include <variant>
 
 namespace penstock {
@@ -27,6 +29,8 @@ constexpr PacketCount kCommandsPerIteration = 32;
 constexpr std::uint32_t kTurnsWithoutRxMax = 8;
 constexpr std::uint64_t kPublicationsPerSecond = 10'000;
 constexpr std::uint64_t kSamplesPerSecond = 1'000;
+/// At a publication: at most some 5 % of a worker's time, for 2.5 million packets a second.
+constexpr PacketCount kEvictPackets = 256;
 
 /// Whether a period has passed, at most once a period.
 class Every {
@@ -76,10 +80,15 @@ struct Worker::State {
     Ticks now = 0;
     bool was_busy = false;
     std::uint32_t turns_without_rx = 0;
+    bool pool_is_short = false;
+    PacketCount history_to_evict = 0;
     WorkerCommand command;
 
     void begin_turn() noexcept;
     void end_turn(bool busy) noexcept;
+    void sample(bool busy) noexcept;
+    void look_at_pool() noexcept;
+    void evict_history() noexcept;
     PacketCount apply_commands() noexcept;
     /// As std::visit, which may throw, does: the one `command` holds is applied.
     template <typename... Commands>
@@ -140,13 +149,49 @@ void Worker::State::end_turn(bool busy) noexcept {
     was_busy = busy;
     if (publication.is_due(turn_began)) {
         owned.publish_some();
+        if (history_to_evict > 0) [[unlikely]] {
+            evict_history();
+        }
         if (sampling.is_due(turn_began)) {
-            rx.sample_queues();
-            if (!busy) {
-                tx.reclaim();
-            }
+            sample(busy);
         }
     }
+}
+
+void Worker::State::sample(bool busy) noexcept {
+    rx.sample_queues();
+    look_at_pool();
+    if (!busy || pool_is_short) {
+        tx.reclaim();
+    }
+}
+
+/// Receiving needs free mbufs more than anybody needs the oldest history. A pool that was short is
+/// so until half as many again are free: what is taken then is taken in order of age.
+void Worker::State::look_at_pool() noexcept {
+    const std::uint32_t low = config.payloads_low;
+    if (low == 0) {
+        return;
+    }
+    const std::uint32_t enough = low + (pool_is_short ? low / 2 : 0);
+    const std::uint32_t free = rte_mempool_avail_count(config.payloads);
+    if (free >= enough) [[likely]] {
+        pool_is_short = false;
+        history_to_evict = 0;
+        return;
+    }
+    if (!pool_is_short) {
+        pool_is_short = true;
+        owned.begin_eviction();
+    }
+    counters.pool_short.add(1);
+    history_to_evict = (low + low / 2 - free) / config.worker_count + 1;  // the others do theirs
+}
+
+void Worker::State::evict_history() noexcept {
+    const PacketCount evicted = owned.evict_history(std::min(history_to_evict, kEvictPackets), now);
+    history_to_evict -= evicted;
+    counters.pool_evicted.add(evicted);
 }
 
 PacketCount Worker::State::take_in() noexcept {

@@ -33,6 +33,10 @@ struct WorkerConfig {
     std::array<WorkerPort, kPortsMax> ports;  // mbuf->port is the index in here, set by rx
     std::uint16_t stream_port_first;          // UDP ports that are streams: first..last
     std::uint16_t stream_port_last;
+    // Where packets are received into, and history is: with fewer than `payloads_low` of its mbufs
+    // free the worker evicts history. 0: nobody looks.
+    rte_mempool* payloads;
+    std::uint32_t payloads_low;
     // Rings of mbufs, all SP/SC, made by control and outliving the worker.
     rte_ring* session_messages;  // worker → control: frames of session messages, mbuf->port set
     rte_ring* exceptions;        // worker → control: frames for Linux, mbuf->port set

@@ -23,6 +23,20 @@ std::array<std::uint64_t, kDropReasonCount> drops_of(const Workers& workers) {
     return drops;
 }
 
+struct PoolTrouble {
+    std::uint64_t found_short = 0;
+    std::uint64_t evicted = 0;
+};
+
+PoolTrouble pool_trouble_of(const Workers& workers) {
+    PoolTrouble trouble;
+    for (std::size_t worker = 0; worker < workers.count(); ++worker) {
+        trouble.found_short += workers.counters(worker).pool_short.read();
+        trouble.evicted += workers.counters(worker).pool_evicted.read();
+    }
+    return trouble;
+}
+
 /// " name=3 name=4", without those that are 0.
 template <typename Counts, typename Texts>
 std::string nonzero(const Counts& counts, const Texts& texts) {
@@ -40,6 +54,7 @@ std::string nonzero(const Counts& counts, const Texts& texts) {
 void CountersLog::write() const {
     write_drops();
     write_sessions();
+    write_pool();
     write_ports();
 }
 
@@ -49,6 +64,15 @@ void CountersLog::write_trouble() {
         told_ = troubles;
         write_drops();
         write_sessions();
+    }
+    const PoolTrouble pool = pool_trouble_of(workers_);
+    if (pool.found_short != pool_told_) {
+        pool_told_ = pool.found_short;
+        log_warning(
+            fmt::format("the packet pool is short: {} packets of history evicted so far to "
+                        "receive new ones; give more --memory or lower --ring-packets",
+                        pool.evicted));
+        write_pool();
     }
 }
 
@@ -71,6 +95,17 @@ void CountersLog::write_drops() const {
 
 void CountersLog::write_sessions() const {
     log_info(fmt::format("session messages:{}", nonzero(sessions_.all(), kSessionEventTexts)));
+}
+
+void CountersLog::write_pool() const {
+    const PoolTrouble trouble = pool_trouble_of(workers_);
+    const std::uint32_t in_use = machine_.payloads.in_use();
+    log_info(fmt::format("packet pool: packets={} free={} low={} found_short={} history_evicted={}",
+                         machine_.plan.payload_mbufs,
+                         machine_.plan.payload_mbufs - in_use,
+                         machine_.plan.payloads_low,
+                         trouble.found_short,
+                         trouble.evicted));
 }
 
 void CountersLog::write_ports() const {

@@ -26,7 +26,8 @@ struct WorkerSnapshot {
 };
 
 struct PortSnapshot {
-    std::optional<std::uint64_t> missed;     // lost by the NIC so far; nullopt: not supported
+    std::optional<std::uint64_t> missed;     // lost by the NIC so far, for want of a descriptor or
+                                             // of an mbuf; nullopt: not supported
     std::uint64_t link_bits_per_second = 0;  // 0: unknown
 };
 
@@ -46,7 +47,7 @@ struct LoadSnapshot {
 struct LoadLimits {
     std::uint64_t tsc_hz = 0;
     std::uint32_t rx_descriptors = 0;
-    std::uint64_t pool_packets = 0;
+    std::uint64_t pool_packets = 0;  // that may be used before the pool is short
 };
 
 /// A queue that loses one packet in a hundred is full, whatever else it measures.

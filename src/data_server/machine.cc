@@ -251,7 +251,9 @@ Result<Machine> Machine::set_up(const DataServerConfig& config) {
     if (auto made = make_taps(config, *machine); !made) {
         return std::move(made).error();
     }
-    log_info(to_string(machine->plan));
+    for (const std::string& line : lines_of(machine->plan)) {
+        log_info(line);
+    }
     return machine;
 }
 

@@ -135,7 +135,7 @@ Result<void> serve(const DataServerConfig& config) {
     fill_random(boot_key.bytes);
     const LoadLimits limits{.tsc_hz = rte_get_tsc_hz(),
                             .rx_descriptors = config.rx_descriptors,
-                            .pool_packets = machine.plan.payload_mbufs};
+                            .pool_packets = machine.plan.payload_mbufs - machine.plan.payloads_low};
     DataServer server(join_config(config),
                       boot_key,
                       limits,

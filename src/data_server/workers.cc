@@ -6,9 +6,21 @@
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
+#include <optional>
 #include <utility>
 
 namespace penstock {
+namespace {
+
+/// For want of a descriptor or of an mbuf; nullopt if the driver counts neither.
+std::optional<std::uint64_t> lost_by_nic(const PortLosses& losses) {
+    if (!losses.missed && !losses.no_mbuf) {
+        return std::nullopt;
+    }
+    return losses.missed.value_or(0) + losses.no_mbuf.value_or(0);
+}
+
+}  // namespace
 
 void Workers::RingDeleter::operator()(rte_ring* ring) const noexcept {
     void* packet = nullptr;
@@ -111,6 +123,8 @@ WorkerConfig Workers::config_of(std::size_t index,
     }
     result.stream_port_first = config.stream_ports.first;
     result.stream_port_last = config.stream_ports.last;
+    result.payloads = machine.payloads.get();
+    result.payloads_low = machine.plan.payloads_low;
     result.session_messages = state.session_messages.get();
     result.exceptions = state.exceptions.get();
     result.outgoing = state.outgoing.get();
@@ -154,7 +168,7 @@ LoadSnapshot Workers::measure(const Machine& machine, std::uint64_t link_bits_pe
     snapshot.pool_packets_used = machine.payloads.in_use();
     for (const Port& port : machine.ports) {
         const PortLosses losses = port.losses();
-        snapshot.ports.push_back({.missed = losses.missed,
+        snapshot.ports.push_back({.missed = lost_by_nic(losses),
                                   .link_bits_per_second = link_bits_per_second != 0
                                                               ? link_bits_per_second
                                                               : port.link_bits_per_second()});

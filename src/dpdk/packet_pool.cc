@@ -24,6 +24,7 @@ constexpr std::uint32_t kCachedMbufsMax = kCacheMbufs * 3 / 2;
 /// Packets of unfinished fan-outs beyond their rings, per worker.
 constexpr std::uint32_t kSuspendedPackets = 1024;
 constexpr std::uint64_t kGrantedPercent = 70;
+constexpr std::uint64_t kLowPercent = 5;
 /// rte_mempool's own head of each element, its tail, and the mbuf itself.
 constexpr std::uint64_t kElementOverheadBytes = 64 + sizeof(rte_mbuf);
 
@@ -74,6 +75,9 @@ rte_mempool* make_pool(const std::string& name,
 
 Result<PoolPlan> plan_pools(const PoolDemand& demand) {
     PoolPlan plan;
+    plan.memory_bytes = demand.memory_bytes;
+    plan.other_bytes = demand.other_bytes;
+    plan.workers = demand.workers;
     // Frames of a PF_PACKET ring are up to one alignment step longer than what they hold.
     constexpr std::uint32_t kRingAlignment = 16;
     plan.payload_data_room =
@@ -94,14 +98,14 @@ Result<PoolPlan> plan_pools(const PoolDemand& demand) {
     const std::uint64_t payload_bytes = kElementOverheadBytes + plan.payload_data_room;
     const std::uint64_t copy_bytes = kElementOverheadBytes + plan.copy_data_room;
     const std::uint64_t queues = std::uint64_t{demand.workers} * demand.ports;
-    std::uint64_t fixed = queues * demand.rx_descriptors + demand.control_rings +
-                          // payloads in a TX ring: beside a header for each, or alone
-                          queues * demand.tx_descriptors +
-                          (demand.workers + 1) * std::uint64_t{kCachedMbufsMax} +
-                          demand.workers * std::uint64_t{kSuspendedPackets + burst};
-    if (demand.copies_from_rx_pool) {
-        fixed += demand.workers * std::uint64_t{plan.copy_mbufs};
-    }
+    plan.shares = {
+        .rx_queues = queues * demand.rx_descriptors,
+        .tx_queues = queues * demand.tx_descriptors,
+        .rings = demand.control_rings,
+        .caches = (demand.workers + 1) * std::uint64_t{kCachedMbufsMax},
+        .fan_outs = demand.workers * std::uint64_t{kSuspendedPackets + burst},
+        .copies = demand.copies_from_rx_pool ? demand.workers * std::uint64_t{plan.copy_mbufs} : 0};
+    const std::uint64_t fixed = plan.shares.sum();
     const std::uint64_t copies = demand.workers * plan.copy_mbufs * copy_bytes;
     // Least: room for one short history beside what is fixed.
     constexpr std::uint64_t kLeastGranted = 512;
@@ -123,20 +127,49 @@ Result<PoolPlan> plan_pools(const PoolDemand& demand) {
     const std::uint64_t mbufs = (usable - demand.other_bytes - copies) / payload_bytes;
     plan.payload_mbufs = static_cast<std::uint32_t>(mbufs);
     plan.ring_packets = static_cast<std::uint32_t>((mbufs - fixed) * kGrantedPercent / 100);
-    plan.bytes = copies + mbufs * payload_bytes;
+    // What lies in the caches of others counts as free, but not for who needs it.
+    plan.payloads_low =
+        static_cast<std::uint32_t>(plan.shares.caches + (mbufs - fixed) * kLowPercent / 100);
+    plan.payload_bytes = mbufs * payload_bytes;
+    plan.copy_bytes = copies;
     return plan;
 }
 
-std::string to_string(const PoolPlan& plan) {
-    return fmt::format(
-        "payload pool {} packets of {} bytes, copy pools {} of {} bytes per worker, "
-        "{} MiB in all; {} packets may be kept as history",
-        plan.payload_mbufs,
-        plan.payload_data_room,
-        plan.copy_mbufs,
-        plan.copy_data_room,
-        plan.bytes >> 20U,
-        plan.ring_packets);
+std::vector<std::string> lines_of(const PoolPlan& plan) {
+    constexpr std::uint64_t kMebibyte = 1U << 20U;
+    const PoolShares& shares = plan.shares;
+    return {
+        fmt::format("memory {}: payload pool {} MiB, copy pools {} MiB, streams, flows and rings "
+                    "{} MiB, left to pages and chunks {} MiB",
+                    format_bytes(plan.memory_bytes),
+                    plan.payload_bytes / kMebibyte,
+                    plan.copy_bytes / kMebibyte,
+                    plan.other_bytes / kMebibyte,
+                    (plan.memory_bytes - plan.payload_bytes - plan.copy_bytes - plan.other_bytes) /
+                        kMebibyte),
+        fmt::format(
+            "payload pool: {} packets of {} bytes = {} for receive queues + {} for transmit "
+            "queues + {} for rings between threads + {} for caches + {} for unfinished "
+            "fan-outs + {} for copies + {} for streams",
+            plan.payload_mbufs,
+            plan.payload_data_room,
+            shares.rx_queues,
+            shares.tx_queues,
+            shares.rings,
+            shares.caches,
+            shares.fan_outs,
+            shares.copies,
+            plan.payload_mbufs - shares.sum()),
+        fmt::format(
+            "history: {} packets may be kept, {} % of those for streams; oldest are evicted "
+            "when fewer than {} of the pool are free",
+            plan.ring_packets,
+            kGrantedPercent,
+            plan.payloads_low),
+        fmt::format("copy pools: {}, one a worker, of {} packets of {} bytes",
+                    plan.workers,
+                    plan.copy_mbufs,
+                    plan.copy_data_room)};
 }
 
 Result<PacketPool> PacketPool::create(const std::string& name,

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 struct rte_mempool;
 
@@ -24,22 +25,42 @@ struct PoolDemand {
     bool copies_from_rx_pool = false;              // some port's copies come from the payload pool
 };
 
+/// What of the payload pool may be elsewhere than in a stream's history, at most, in mbufs.
+struct PoolShares {
+    std::uint64_t rx_queues = 0;  // every descriptor
+    std::uint64_t tx_queues = 0;  // every descriptor: a payload beside each header, or alone
+    std::uint64_t rings = 0;      // between workers and control, and between workers
+    std::uint64_t caches = 0;     // of the lcores
+    std::uint64_t fan_outs = 0;   // unfinished ones whose packet has left its ring; bursts
+    std::uint64_t copies = 0;     // of ports whose copies come from this pool
+    [[nodiscard]] std::uint64_t sum() const noexcept {
+        return rx_queues + tx_queues + rings + caches + fan_outs + copies;
+    }
+};
+
 /// How large they become.
 struct PoolPlan {
+    std::uint64_t memory_bytes = 0;  // as in the demand
+    std::uint64_t other_bytes = 0;   // as in the demand
     std::uint32_t payload_mbufs = 0;
     std::uint16_t payload_data_room = 0;
+    PoolShares shares;               // what of payload_mbufs comes before any history
+    std::uint32_t ring_packets = 0;  // that all streams' rings together may be granted
+    std::uint32_t payloads_low = 0;  // with fewer of payload_mbufs free the pool is short
+    std::uint32_t workers = 0;
     std::uint32_t copy_mbufs = 0;  // per worker
     std::uint16_t copy_data_room = 0;
-    std::uint64_t bytes = 0;         // of all pools together
-    std::uint32_t ring_packets = 0;  // that all streams' rings together may be granted
+    std::uint64_t payload_bytes = 0;  // of the payload pool
+    std::uint64_t copy_bytes = 0;     // of all copy pools
 };
 
 /// Divides the memory: what the NICs, rings and caches can hold at once comes first, and 70 % of
-/// what is left may be granted to streams for history, so that a burst finds mbufs.
+/// what is left may be granted to streams for history, so that a burst finds mbufs. When 95 % of it
+/// are in use all the same, the pool is short.
 /// Errors: exhausted, naming the memory that would do. Pure.
 Result<PoolPlan> plan_pools(const PoolDemand& demand);
-/// "payload 40000 x 2432 B, ...": for the log at start.
-std::string to_string(const PoolPlan& plan);
+/// Every term of it, a line each: for the log at start.
+std::vector<std::string> lines_of(const PoolPlan& plan);
 
 /// A pool of mbufs. Set-up only; the data path uses get(). Thread: main.
 class PacketPool {

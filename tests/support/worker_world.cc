@@ -13,7 +13,6 @@
 namespace penstock {
 namespace {
 
-constexpr std::uint32_t kPayloadMbufs = 8191;
 constexpr std::uint32_t kHistoryPackets = 1U << 20U;
 
 unsigned next_number() {
@@ -35,8 +34,10 @@ T must(Result<T> result) {
 WorkerWorld::WorkerWorld(const WorldOptions& options)
     : options_(options),
       number_(next_number()),
-      payloads_(must(PacketPool::create(
-          fmt::format("payloads{}", number_), kPayloadMbufs, RTE_MBUF_DEFAULT_BUF_SIZE, 0))),
+      payloads_(must(PacketPool::create(fmt::format("payloads{}", number_),
+                                        options.payload_mbufs,
+                                        RTE_MBUF_DEFAULT_BUF_SIZE,
+                                        0))),
       memory_(kHistoryPackets, 0) {
     workers_.resize(options.workers);
     for (std::uint8_t port = 0; port < options.ports; ++port) {
@@ -67,6 +68,8 @@ WorkerWorld::WorkerWorld(const WorldOptions& options)
         }
         one.config.stream_port_first = kFirstStreamPort;
         one.config.stream_port_last = kLastStreamPort;
+        one.config.payloads = payloads_.get();
+        one.config.payloads_low = options.payloads_low;
         one.config.session_messages = make_ring(options.control_packets);
         one.config.exceptions = make_ring(options.control_packets);
         one.config.outgoing = make_ring(options.control_packets);

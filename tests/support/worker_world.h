@@ -25,6 +25,8 @@ struct WorldOptions {
     std::uint8_t workers = 1;
     std::uint8_t ports = 1;
     std::uint32_t inline_payload_bytes_max = 64;
+    std::uint32_t payload_mbufs = 8191;
+    std::uint32_t payloads_low = 0;  // 0: nobody looks
     std::uint32_t copy_mbufs = 8191;
     std::uint32_t wire_packets = 4096;   // each queue's ring holds one less
     std::uint32_t control_packets = 64;  // session, exception and hand-over rings hold one less

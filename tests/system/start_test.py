@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import signal
 import subprocess
 
@@ -155,3 +156,18 @@ def test_says_its_version_and_its_options(programs):
     shown = subprocess.run([path, "--help"], capture_output=True, text=True, timeout=10, check=True)
     assert "--stream-ports" in shown.stdout
     assert shown.stderr == ""
+
+
+def test_says_what_its_memory_is_divided_into(host, command):
+    process = ready(host, command())
+    process.wait_for(r"info: memory 64MiB: payload pool \d+ MiB, copy pools \d+ MiB", START_TIMEOUT_S, "stderr")
+    found = process.wait_for(r"info: payload pool: (\d+) packets of \d+ bytes = (.*)$", START_TIMEOUT_S, "stderr")
+    terms = [int(term) for term in re.findall(r"(\d+) for ", found[2])]
+    assert len(terms) == 7
+    assert sum(terms) == int(found[1])
+    kept = process.wait_for(r"info: history: (\d+) packets may be kept", START_TIMEOUT_S, "stderr")
+    assert int(kept[1]) == terms[-1] * 7 // 10
+    process.signal(signal.SIGUSR1)
+    pool = process.wait_for(r"info: packet pool: packets=(\d+) free=(\d+) low=\d+ found_short=0 ", START_TIMEOUT_S, "stderr")
+    assert int(pool[1]) == int(found[1])
+    assert 0 < int(pool[2]) <= int(pool[1])

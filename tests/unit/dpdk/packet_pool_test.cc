@@ -1,5 +1,7 @@
 #include "dpdk/packet_pool.h"
 
+#include "dpdk/port_limits.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rte_mbuf.h>
@@ -19,8 +21,9 @@ PoolDemand demand() {
 TEST(PoolPlan, FillsTheMemoryAndGrantsMostOfItToHistory) {
     const Result<PoolPlan> plan = plan_pools(demand());
     ASSERT_TRUE(plan.ok()) << plan.error().message;
-    EXPECT_LE(plan->bytes + demand().other_bytes, demand().memory_bytes);
-    EXPECT_GT(plan->bytes, demand().memory_bytes / 2);
+    const std::uint64_t bytes = plan->payload_bytes + plan->copy_bytes;
+    EXPECT_LE(bytes + demand().other_bytes, demand().memory_bytes);
+    EXPECT_GT(bytes, demand().memory_bytes / 2);
     EXPECT_GT(plan->ring_packets, plan->payload_mbufs / 2);
     EXPECT_LT(plan->ring_packets, plan->payload_mbufs * 7 / 10);
     EXPECT_EQ(plan->payload_data_room, RTE_MBUF_DEFAULT_BUF_SIZE);
@@ -72,10 +75,56 @@ TEST(PoolPlan, SaysHowMuchMemoryWouldDoAndIsRight) {
     EXPECT_FALSE(plan_pools(small).ok());
 }
 
-TEST(PoolPlan, IsPrintedWithItsNumbers) {
-    const PoolPlan plan = *plan_pools(demand());
-    EXPECT_THAT(to_string(plan), HasSubstr(std::to_string(plan.payload_mbufs)));
-    EXPECT_THAT(to_string(plan), HasSubstr(std::to_string(plan.ring_packets)));
+TEST(PoolPlan, EveryPlaceAPacketCanBeComesBeforeHistory) {
+    PoolDemand wanted = demand();
+    wanted.workers = 2;
+    wanted.ports = 3;
+    wanted.rx_descriptors = 512;
+    wanted.tx_descriptors = 2048;
+    wanted.control_rings = 5000;
+    const PoolPlan plan = *plan_pools(wanted);
+    EXPECT_EQ(plan.shares.rx_queues, 2U * 3U * 512U);
+    EXPECT_EQ(plan.shares.tx_queues, 2U * 3U * 2048U);
+    EXPECT_EQ(plan.shares.rings, 5000U);
+    EXPECT_EQ(plan.shares.caches, 3U * 768U);  // two workers' and control's
+    EXPECT_EQ(plan.shares.fan_outs, 2U * (1024U + kTxBurstPackets + kRxBurstPackets));
+    EXPECT_EQ(plan.shares.copies, 0U);
+    EXPECT_EQ(plan.ring_packets, (plan.payload_mbufs - plan.shares.sum()) * 7 / 10);
+}
+
+TEST(PoolPlan, IsNotShortWhileHistoryKeepsToWhatWasGranted) {
+    for (const std::uint64_t mebibytes : {32U, 64U, 256U, 4096U}) {
+        PoolDemand wanted = demand();
+        wanted.memory_bytes = mebibytes << 20U;
+        wanted.other_bytes = 4U << 20U;
+        const PoolPlan plan = *plan_pools(wanted);
+        const std::uint64_t most = plan.shares.sum() - plan.shares.caches + plan.ring_packets;
+        EXPECT_GT(plan.payload_mbufs - most, plan.payloads_low) << mebibytes;
+        EXPECT_GT(plan.payloads_low, plan.shares.caches) << mebibytes;
+    }
+}
+
+TEST(PoolPlan, IsPrintedWithEveryTerm) {
+    PoolDemand wanted = demand();
+    wanted.control_rings = 3210;
+    const PoolPlan plan = *plan_pools(wanted);
+    std::string text;
+    for (const std::string& line : lines_of(plan)) {
+        EXPECT_LE(line.size(), 300U);
+        text += line + '\n';
+    }
+    for (const std::uint64_t term : {std::uint64_t{plan.payload_mbufs},
+                                     plan.shares.rx_queues,
+                                     plan.shares.tx_queues,
+                                     plan.shares.rings,
+                                     plan.shares.caches,
+                                     plan.shares.fan_outs,
+                                     plan.payload_mbufs - plan.shares.sum(),
+                                     std::uint64_t{plan.ring_packets},
+                                     std::uint64_t{plan.payloads_low},
+                                     std::uint64_t{plan.copy_mbufs}}) {
+        EXPECT_THAT(text, HasSubstr(std::to_string(term)));
+    }
 }
 
 TEST(PacketPool, CountsWhatIsOut) {
