@@ -7,6 +7,7 @@ namespace penstock::bench {
 int run_replicate(int argc, const char* const* argv);
 int run_relay(int argc, const char* const* argv);
 int run_latency(int argc, const char* const* argv);
+int run_fairness(int argc, const char* const* argv);
 int run_join(int argc, const char* const* argv);
 int run_memory(int argc, const char* const* argv);
 

@@ -32,7 +32,6 @@ constexpr const char* kProgram = "penstock-bench latency";
 /// some hundred times a second, and what it interrupted is repeated.
 constexpr TrialPlan kTrials{
     .trials = 50, .trial_time = milliseconds{10}, .warm_up = milliseconds{200}};
-constexpr double kNanosecondsPerMicrosecond = 1'000;
 
 struct Sweep {
     std::vector<std::uint64_t> consumers;
@@ -141,16 +140,6 @@ std::string distrust_of(const LatencyPlan& plan, const LatencyPoint& point) {
     return why;
 }
 
-double us(double nanoseconds) { return nanoseconds / kNanosecondsPerMicrosecond; }
-
-Fields fields_of(const Percentiles& percentiles) {
-    return {{"p50", us(percentiles.p50)},
-            {"p90", us(percentiles.p90)},
-            {"p99", us(percentiles.p99)},
-            {"p999", us(percentiles.p999)},
-            {"max", us(percentiles.max)}};
-}
-
 Fields row_of(const LatencyPlan& plan, const LatencyPoint& point, const std::string& why) {
     return {{"consumers", std::uint64_t{plan.rig.consumers}},
             {"payload_bytes", std::uint64_t{plan.payload_bytes}},
@@ -172,28 +161,18 @@ Fields row_of(const LatencyPlan& plan, const LatencyPoint& point, const std::str
             {"why", why}};
 }
 
-std::string line_of(const char* name, const Percentiles& percentiles) {
-    return fmt::format("  {:<12} {:9.2f} {:9.2f} {:9.2f} {:9.2f} {:9.2f}\n",
-                       name,
-                       us(percentiles.p50),
-                       us(percentiles.p90),
-                       us(percentiles.p99),
-                       us(percentiles.p999),
-                       us(percentiles.max));
-}
-
 std::string text_of(const LatencyPlan& plan, const LatencyPoint& point, const std::string& why) {
     constexpr double kPerCent = 100;
     return fmt::format(
-               "{} consumers, {} bytes, history {}: {:.0f} packets/s, {:.0f} % of the most\n"
-               "  microseconds       p50       p90       p99     p99.9       max\n",
+               "{} consumers, {} bytes, history {}: {:.0f} packets/s, {:.0f} % of the most\n",
                plan.rig.consumers,
                plan.payload_bytes,
                plan.history ? "on" : "off",
                point.packets_per_second,
                kPerCent * point.packets_per_second / point.max_packets_per_second) +
-           line_of("first copy", point.first) + line_of("last copy", point.last) +
-           line_of("added", point.added) + line_of("skew", point.skew) +
+           percentile_heading() + line_of("first copy", point.first) +
+           line_of("last copy", point.last) + line_of("added", point.added) +
+           line_of("skew", point.skew) +
            fmt::format(
                "  first and last copy: from when their packet was due; added: last copy, from "
                "when\n"

@@ -24,7 +24,6 @@
 namespace penstock::bench {
 namespace {
 
-constexpr double kNanosecondsPerSecond = 1e9;
 /// For copies to come: longer than Linux may keep the worker from its CPU.
 constexpr std::chrono::milliseconds kPatience{200};
 std::uint64_t cycles_of(std::chrono::nanoseconds duration) {
@@ -156,10 +155,10 @@ class Measurement {
                 ErrorCode::unavailable,
                 fmt::format("not one packet of {} got all its copies; lower --rate", due_)};
         }
-        point.first = percentiles_of(first_);
-        point.last = percentiles_of(last_);
-        point.added = percentiles_of(added_);
-        point.skew = percentiles_of(skew_);
+        point.first = percentiles_of(first_, rte_get_tsc_hz());
+        point.last = percentiles_of(last_, rte_get_tsc_hz());
+        point.added = percentiles_of(added_, rte_get_tsc_hz());
+        point.skew = percentiles_of(skew_, rte_get_tsc_hz());
         point.samples = last_.count();
         point.late_share = static_cast<double>(late_) / static_cast<double>(due_);
         return point;
@@ -258,14 +257,6 @@ class Measurement {
         trial.copies = wire_.copies();
         trial.clock = wire_.clock();
         return trial;
-    }
-
-    static Percentiles percentiles_of(const Histogram& cycles) {
-        const double scale = kNanosecondsPerSecond / static_cast<double>(rte_get_tsc_hz());
-        const auto at = [&](double share) {
-            return scale * static_cast<double>(cycles.percentile(share));
-        };
-        return {.p50 = at(0.5), .p90 = at(0.9), .p99 = at(0.99), .p999 = at(0.999), .max = at(1)};
     }
 
     const LatencyPlan& plan_;

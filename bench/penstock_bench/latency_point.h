@@ -1,6 +1,7 @@
 #pragma once
 
 #include "penstock_bench/fixed_text.h"
+#include "penstock_bench/percentiles.h"
 #include "penstock_bench/relay_options.h"
 
 #include <penstock/result.h>
@@ -25,15 +26,6 @@ struct LatencyPlan {
 /// A packet that is sent later than this after it was due is the generator's fault, which Linux or
 /// the host kept from its work: it comes in a burst that the open loop would not have made.
 inline constexpr std::chrono::nanoseconds kOnTime{1'000};
-
-/// Nanoseconds.
-struct Percentiles {
-    double p50 = 0;
-    double p90 = 0;
-    double p99 = 0;
-    double p999 = 0;
-    double max = 0;
-};
 
 /// What was measured. Travels through a pipe as it is.
 struct LatencyPoint {

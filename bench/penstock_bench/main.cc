@@ -25,6 +25,7 @@ constexpr std::array kCommands{
     Command{"replicate", "copies a second of the relay itself, from and to any DPDK port", bench::run_replicate},
     Command{"relay",     "what comes through the relay without loss, over memif or NICs",   bench::run_relay},
     Command{"latency",   "what the relay adds to a packet's way, under an open loop",      bench::run_latency},
+    Command{"fairness",  "what a stream with many consumers adds to the latency of another",     bench::run_fairness},
     Command{"join",      "joins a second at a data server, requests a second at presence",  bench::run_join},
     Command{"memory",    "bytes of memory a flow takes",                                    bench::run_memory},
 };

@@ -14,16 +14,17 @@ namespace {
 
 constexpr std::uint8_t kFiller = 0x47;
 
-std::vector<std::uint8_t> frame_without_stamp(const CaptureContent& content) {
+std::vector<std::uint8_t> frame_without_stamp(const CaptureContent& content, std::uint32_t stream) {
     std::vector<std::uint8_t> payload(content.payload_bytes, kFiller);
     std::fill_n(payload.begin(), sizeof(Stamp), std::uint8_t{0});
-    return frame_of(content, RelayRig::kFirstUdpPort, payload);
+    const auto udp_port = static_cast<std::uint16_t>(RelayRig::kFirstUdpPort + stream);
+    return frame_of(content, udp_port, payload);
 }
 
 }  // namespace
 
-StampedContent::StampedContent(const CaptureContent& content)
-    : frame_(frame_without_stamp(content)),
+StampedContent::StampedContent(const CaptureContent& content, std::uint32_t stream)
+    : frame_(frame_without_stamp(content, stream)),
       sum_(static_cast<std::uint16_t>(~load_word(frame_.data() + kUdpChecksumAt))) {}
 
 void StampedContent::write(rte_mbuf& packet, const Stamp& stamp) const noexcept {

@@ -17,12 +17,11 @@ struct Stamp {
 };
 static_assert(sizeof(Stamp) == 16);
 
-/// Makes content for stream port RelayRig::kFirstUdpPort that carries stamps under a valid UDP
-/// checksum, and reads them from copies of it.
+/// Makes content that carries stamps under a valid UDP checksum, and reads them from copies of it.
 class StampedContent {
   public:
-    /// `content.payload_bytes`: sizeof(Stamp) or more.
-    explicit StampedContent(const CaptureContent& content);
+    /// `content.payload_bytes`: sizeof(Stamp) or more. For stream number `stream` of a RelayRig.
+    explicit StampedContent(const CaptureContent& content, std::uint32_t stream = 0);
 
     /// Fills an mbuf fresh from its pool, which has the room.
     void write(rte_mbuf& packet, const Stamp& stamp) const noexcept;

@@ -30,16 +30,16 @@ DataServerConfig config_of(const RigOptions& options) {
     for (std::size_t i = 0; i < options.ports.size(); ++i) {
         config.ports.push_back({options.ports[i], {RelayRig::address_of(i), 24}});
     }
-    config.stream_ports = {
-        RelayRig::kFirstUdpPort,
-        static_cast<std::uint16_t>(RelayRig::kFirstUdpPort + options.streams - 1)};
+    config.stream_ports = {RelayRig::kFirstUdpPort,
+                           static_cast<std::uint16_t>(RelayRig::kFirstUdpPort + options.streams +
+                                                      options.single_streams - 1)};
     config.worker_cpus = options.worker_cpus;
     config.poll = options.poll;
     config.memory_bytes = options.memory_bytes;
     config.no_huge = options.no_huge;
     config.ring_packets = options.ring_packets;
-    config.streams_max = options.streams;
-    config.consumers_max = options.streams * options.consumers;
+    config.streams_max = options.streams + options.single_streams;
+    config.consumers_max = options.streams * options.consumers + options.single_streams;
     config.copy_threshold_bytes = options.copy_threshold_bytes;
     config.tx_descriptors = options.tx_descriptors;
     return config;
@@ -172,7 +172,7 @@ Result<void> RelayRig::start() {
 }
 
 Result<void> RelayRig::install() {
-    for (std::uint32_t i = 0; i < options_.streams; ++i) {
+    for (std::uint32_t i = 0; i < all_streams(); ++i) {
         if (auto kept_up = i % kToldAtOnce == 0 ? settle() : Result<void>{}; !kept_up) {
             return kept_up;
         }
@@ -183,28 +183,31 @@ Result<void> RelayRig::install() {
     if (auto settled = settle(); !settled) {
         return settled;
     }
-    for (std::uint32_t i = 0; i < options_.streams; ++i) {
+    for (std::uint32_t i = 0; i < all_streams(); ++i) {
         if (auto installed = install(i); !installed) {
             return installed;
         }
     }
-    for (std::uint32_t i = 0; i < options_.streams; ++i) {
+    for (std::uint32_t i = 0; i < all_streams(); ++i) {
         streams_->set_publisher(StreamId{i + 1U}, publisher(), FlowId{i + 1U});
     }
     return settle();
 }
 
 Result<void> RelayRig::install(std::uint32_t stream) {
-    for (std::uint32_t n = 0; n < options_.consumers; ++n) {
-        const std::uint32_t number = stream * options_.consumers + n;
+    const bool single = stream >= options_.streams;
+    const std::uint32_t singles_before = single ? stream - options_.streams : 0;
+    const std::uint32_t first = (stream - singles_before) * options_.consumers + singles_before;
+    const std::uint8_t port = single ? options_.single_copies_port : options_.copies_port;
+    for (std::uint32_t n = 0; n < (single ? 1 : options_.consumers); ++n) {
+        const std::uint32_t number = first + n;
         if (auto kept_up = number % kToldAtOnce == 0 ? settle() : Result<void>{}; !kept_up) {
             return kept_up;
         }
         FlowPlace place{};
         place.flow = FlowId{(std::uint64_t{1} << 32U) + number};
-        place.port = options_.copies_port;
-        place.local = {address_of(options_.copies_port),
-                       static_cast<std::uint16_t>(kFirstUdpPort + stream)};
+        place.port = port;
+        place.local = {address_of(port), static_cast<std::uint16_t>(kFirstUdpPort + stream)};
         place.address = {IpAddress::v4(kConsumerNetwork + number), kConsumerUdpPort};
         place.next_hop.bytes = {2,
                                 0,
@@ -262,7 +265,7 @@ RigTotals RelayRig::totals() const {
 }
 
 Result<void> RelayRig::stop() {
-    for (std::uint32_t i = 0; i < options_.streams; ++i) {
+    for (std::uint32_t i = 0; i < all_streams(); ++i) {
         streams_->close(StreamId{i + 1U});
     }
     if (auto settled = settle(); !settled) {

@@ -29,6 +29,8 @@ struct RigOptions {
     std::uint32_t ring_packets = 4096;
     std::uint32_t streams = 1;
     std::uint32_t consumers = 64;                       // of each stream
+    std::uint32_t single_streams = 0;                   // behind those, of one consumer each,
+    std::uint8_t single_copies_port = 0;                // whose copies leave here
     std::optional<std::uint16_t> copy_threshold_bytes;  // as --copy-threshold
     std::uint16_t tx_descriptors = 1024;
     PollMode poll = PollMode::busy;
@@ -86,6 +88,9 @@ class RelayRig {
              std::vector<RingPort> ring_ports);
     Result<void> install();
     Result<void> install(std::uint32_t stream);
+    [[nodiscard]] std::uint32_t all_streams() const noexcept {
+        return options_.streams + options_.single_streams;
+    }
     Result<void> settle();
     /// `kept_max`: mbufs that drivers may have kept.
     Result<void> check(std::uint32_t kept_max);
