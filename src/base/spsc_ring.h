@@ -44,6 +44,17 @@ class SpscRing {
         return push(element);
     }
 
+    /// How many elements can be pushed, at least: min(wanted, what is free now).
+    /// Thread: the pushing one.
+    [[nodiscard]] std::size_t room(std::size_t wanted) noexcept {
+        const std::size_t pushed = producer_.pushed.load(std::memory_order_relaxed);
+        // As in pop_bulk(), the other thread's cache line is asked for only when needed.
+        if (capacity() - (pushed - producer_.popped_seen) < wanted) {
+            producer_.popped_seen = consumer_.popped.load(std::memory_order_acquire);
+        }
+        return std::min(wanted, capacity() - (pushed - producer_.popped_seen));
+    }
+
     /// Takes the oldest element.
     /// Thread:  the popping one.
     /// Returns: false, with `element` untouched, if the ring is empty.

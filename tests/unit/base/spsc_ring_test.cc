@@ -40,6 +40,20 @@ TEST(SpscRing, RefusesWhenFullAndTakesAgainAfterAPop) {
     EXPECT_EQ(popped, 3);
 }
 
+TEST(SpscRing, SaysHowManyMoreItTakes) {
+    SpscRing<int> ring(4);
+    EXPECT_EQ(ring.room(10), 4U);
+    EXPECT_EQ(ring.room(3), 3U);
+    EXPECT_TRUE(ring.try_push(1));
+    EXPECT_TRUE(ring.try_push(2));
+    EXPECT_EQ(ring.room(4), 2U);
+    EXPECT_EQ(ring.room(0), 0U);
+    int popped = 0;
+    EXPECT_TRUE(ring.try_pop(popped));
+    EXPECT_EQ(ring.room(2), 2U);  // all that was asked for is known to be free
+    EXPECT_EQ(ring.room(4), 3U);
+}
+
 TEST(SpscRing, LeavesTheElementAloneWhenEmpty) {
     SpscRing<int> ring(1);
     int popped = 42;
