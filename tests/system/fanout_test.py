@@ -2,25 +2,13 @@
 books balance."""
 
 import world as harness
-from world import eventually, publisher_state
+from world import eventually, last_stats, newest_sequence, publisher_state
 
 DEADLINE_S = 60
 CONSUMERS = 50
 SECONDS = 20
 BITS_PER_SECOND = 20_000_000
 PACKETS = SECONDS * BITS_PER_SECOND // (8 * harness.PAYLOAD_BYTES)
-
-
-def last_stats(consumer):
-    """What a consumer said of itself last; None before its first line."""
-    lines, _, _ = consumer.stdout.text().rpartition("\n")
-    said = [o for o in harness.json_lines(lines) if o["event"] == "stats"]
-    return said[-1] if said else None
-
-
-def newest_sequence(consumer):
-    stats = last_stats(consumer)
-    return -1 if stats is None or stats["last_sequence"] is None else stats["last_sequence"]
 
 
 def test_fifty_consumers_get_every_packet_once_and_in_order(world, programs, driver):

@@ -18,7 +18,14 @@ from .media import decoded_frames, make_mpegts
 from .namespaces import DRIVERS, DataServerHost, Host, Interrupted, World, WorldError, sweep
 from .packets import FrameSender, UdpFrame
 from .processes import CommandFailed, Process, ProcessFailed, eventually, json_lines, run
-from .programs import Programs, consumer_state, counts_of, publisher_state
+from .programs import (
+    Programs,
+    consumer_state,
+    counts_of,
+    last_stats,
+    newest_sequence,
+    publisher_state,
+)
 
 __all__ = [
     "DRIVERS",
@@ -47,7 +54,9 @@ __all__ = [
     "fault_in",
     "heads_of",
     "json_lines",
+    "last_stats",
     "make_mpegts",
+    "newest_sequence",
     "publisher_state",
     "rows_of",
     "run",

@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 
 from .namespaces import PREFIX_BITS
+from .processes import json_lines
+
 _PRESENCE_PORT = 7400
 _READY_TIMEOUT_S = 30
 _STATE_TIMEOUT_S = 30
@@ -28,6 +30,19 @@ def publisher_state(process, state, timeout_s=_STATE_TIMEOUT_S):
 def consumer_state(process, state, timeout_s=_STATE_TIMEOUT_S):
     """The same of a consumer, whose standard output may carry content."""
     return process.wait_for_object(timeout_s, "stderr", event="state", state=state)
+
+
+def last_stats(consumer):
+    """What a consumer with --stats said of itself last; None before its first line."""
+    lines, _, _ = consumer.stdout.text().rpartition("\n")
+    said = [o for o in json_lines(lines) if o["event"] == "stats"]
+    return said[-1] if said else None
+
+
+def newest_sequence(consumer):
+    """The number of the newest packet it said it had; -1 before its first."""
+    stats = last_stats(consumer)
+    return -1 if stats is None or stats["last_sequence"] is None else stats["last_sequence"]
 
 
 def counts_of(data_server):
