@@ -41,6 +41,7 @@ _STAGE_OF_FILE = {
     "tx": "tx",
     "drop": "tx",
     "worker": "worker",
+    "shares": "replicate",
     "mailbox": "worker",
 }
 

@@ -88,8 +88,8 @@ Result<void> check_worker(const WorkerCounters& its) {
     // Copies that could not be made or sent; everything else dies as a received packet.
     const std::uint64_t copies_lost =
         dropped(DropReason::fanout_overrun) + dropped(DropReason::history_overrun) +
-        dropped(DropReason::no_copy_mbuf) + dropped(DropReason::tx_queue_full) +
-        dropped(DropReason::port_unknown);
+        dropped(DropReason::helper_overrun) + dropped(DropReason::no_copy_mbuf) +
+        dropped(DropReason::tx_queue_full) + dropped(DropReason::port_unknown);
     std::uint64_t received = its.taken_over.read();
     std::uint64_t sent = 0;
     for (const PortCounters& port : its.ports) {
@@ -218,6 +218,12 @@ Result<void> RelayRig::install(std::uint32_t stream) {
         if (auto added = streams_->add_flow(StreamId{stream + 1U}, place, 0, 0); !added) {
             return added;
         }
+        // This one opened a share, if there is a worker without: the next ones may go there.
+        if (n >= kSharedFrom && n < kSharedFrom + workers_->count()) {
+            if (auto settled = settle(); !settled) {
+                return settled;
+            }
+        }
     }
     return {};
 }
@@ -226,13 +232,7 @@ Result<void> RelayRig::settle() {
     const auto give_up = steady_clock::now() + kPatience;
     for (;;) {
         streams_->advance();
-        bool settled = true;
-        for (WorkerCommands& commands : workers_->commands()) {
-            commands.pump();
-            settled = settled && commands.has_applied(commands.next() - 1);
-        }
-        if (settled) {
-            streams_->advance();
+        if (streams_->has_settled()) {
             return {};
         }
         if (steady_clock::now() > give_up) {
@@ -280,6 +280,8 @@ Result<void> RelayRig::stop() {
 Result<void> RelayRig::check(std::uint32_t kept_max) {
     std::uint64_t handed_over = 0;
     std::uint64_t taken_over = 0;
+    std::uint64_t given = 0;
+    std::uint64_t taken = 0;
     for (std::size_t i = 0; i < workers_->count(); ++i) {
         const WorkerCounters& its = workers_->counters(i);
         if (auto checked = check_worker(its); !checked) {
@@ -287,9 +289,14 @@ Result<void> RelayRig::check(std::uint32_t kept_max) {
         }
         handed_over += its.handed_over.read();
         taken_over += its.taken_over.read();
+        given += its.given_to_helpers.read();
+        taken += its.taken_to_help.read();
     }
     if (handed_over < taken_over) {
         return missing("packets between workers", handed_over, taken_over);
+    }
+    if (given != taken) {
+        return missing("packets for shares", given, taken);
     }
     totals_ = totals();
     workers_.reset();  // and the mbufs they had ready

@@ -60,6 +60,9 @@ struct alignas(kCacheLineBytes) WorkerCounters {
     Counter exceptions;        // packets given to control for Linux
     Counter handed_over;       // packets given to the worker that owns their stream
     Counter taken_over;        // packets received from workers that do not own their stream
+    Counter given_to_helpers;  // packets of streams it owns, given to the workers that help it,
+                               // counted once for each
+    Counter taken_to_help;     // packets taken from owners of streams that it helps
     Counter sent_for_control;  // control's own frames accepted by the NIC
     Counter pool_short;        // times the payload pool was found short, looking once a millisecond
     Counter pool_evicted;      // packets of history evicted for that, oldest first; what a consumer

@@ -28,6 +28,7 @@ namespace penstock {
     X(exception_ring_full, "packets for Linux arrive faster than the TAP takes them")             \
     X(hand_over_full,      "the worker that owns the stream does not keep up")                    \
     X(fanout_overrun,      "evicted from the ring before every consumer had its copy")            \
+    X(helper_overrun,      "evicted from the ring before a helper worker had taken it")            \
     X(history_overrun,     "evicted from the ring before a joining consumer had it")              \
     X(no_copy_mbuf,        "the pool of outgoing packets is empty")                               \
     X(tx_queue_full,       "NIC transmit queue full after one attempt")                           \

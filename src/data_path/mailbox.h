@@ -18,7 +18,8 @@ struct FlowChunk;
 /// Control → worker. Memory named by a command belongs to the worker from the moment the command is
 /// sent until the command that takes it away has been applied (WorkerCounters::applied_commands).
 /// Commands that name a stream go to its owner, except OpenStream and CloseStream, which go to all
-/// workers: open at the owner first, close at the owner last.
+/// workers: open at the owner first, close at the owner last. A share is a stream owned by its
+/// helper, to whom the commands for flows in it go.
 
 /// From now on `stream->udp_port` is this stream's.
 struct OpenStream {
@@ -27,6 +28,24 @@ struct OpenStream {
 /// No longer. The owner drops what the ring holds and forgets every flow.
 struct CloseStream {
     Stream* stream;
+};
+/// A share of a stream begins at its helper.
+struct OpenShare {
+    Stream* share;
+};
+/// To the owner of the stream: it gives the share what its ring holds, and all that comes.
+struct FeedShare {
+    Stream* stream;
+    Stream* share;
+};
+/// To the owner of the stream: no longer. CloseStream says so for all its shares.
+struct StopShare {
+    Stream* stream;
+    Stream* share;
+};
+/// To the helper, once the owner has applied StopShare or CloseStream: as CloseStream.
+struct CloseShare {
+    Stream* share;
 };
 /// Content is accepted from this address only, and session messages from it only if they carry
 /// `flow`. An unspecified address (default) accepts from nobody.
@@ -64,8 +83,17 @@ struct UpdateFlow {
     FlowHeaders headers;
 };
 
-using WorkerCommand =
-    std::variant<OpenStream, CloseStream, SetPublisher, GrowFlows, AddFlow, RemoveFlow, UpdateFlow>;
+using WorkerCommand = std::variant<OpenStream,
+                                   CloseStream,
+                                   OpenShare,
+                                   FeedShare,
+                                   StopShare,
+                                   CloseShare,
+                                   SetPublisher,
+                                   GrowFlows,
+                                   AddFlow,
+                                   RemoveFlow,
+                                   UpdateFlow>;
 
 inline constexpr std::size_t kMailboxCommands = 1024;
 

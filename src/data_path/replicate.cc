@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "data_path/drop.h"
 #include "data_path/packet_copy.h"
+#include "data_path/shares.h"
 
 #include <rte_mempool.h>
 
@@ -58,6 +59,16 @@ void suspend(Stream& stream, const Slot& slot) noexcept {
     }
 }
 
+/// A share's fan-out chains its copies to an mbuf of its helper's own, which goes when it is over.
+void hold_own(Stream& share, const WorkerConfig& config) noexcept {
+    const Slot& slot = share.ring[share.cursor.sequence];
+    if (rte_mbuf* own = attach_own(slot, config); own != nullptr) {
+        share.suspended = slot;
+        share.suspended.packet = own;
+        share.cursor.suspended = true;
+    }
+}
+
 /// The first packet of the history asked for: the smaller of both limits, of which 0 is none;
 /// next() if nothing is asked for, or nothing is there.
 Sequence history_start(const StreamRing& ring,
@@ -99,8 +110,19 @@ std::size_t count_of_one_size(ContentBurst content) noexcept {
 /// A stream without history keeps a packet only until all have had it; nobody in it catches up.
 void release_sent(Stream& stream) noexcept {
     if (!stream.keeps_history) {
-        stream.ring.release_before(stream.cursor.sequence);
+        Sequence sent = stream.cursor.sequence;
+        if (stream.shares != nullptr) [[unlikely]] {
+            sent = std::min(sent, first_not_given(stream));
+        }
+        stream.ring.release_before(sent);
     }
+}
+
+/// Whether so many packets wait for their fan-out that no more should be taken in. A share has few:
+/// the rest waits at the owner of its stream.
+bool falls_behind(const Stream& stream) noexcept {
+    const std::uint64_t backlog = stream.ring.next() - stream.cursor.sequence;
+    return backlog > (stream.is_share() ? kShareWindowPackets : stream.ring.packets_max()) / 2;
 }
 
 void let_go(Stream& stream) noexcept {
@@ -121,13 +143,20 @@ PacketCount Replicate::to_consumers(Ticks now) noexcept {
     behind_ = false;
     for (std::uint32_t left = active_.size(); left > 0 && offered < kTurnCopies; --left) {
         Stream& stream = active_.take_first();
+        if (stream.shares != nullptr) [[unlikely]] {
+            offered += feed_shares(stream, config_, counters_);
+        }
         offered += serve_live(stream);
         offered += serve_catching_up(stream, now);
         release_sent(stream);
-        const std::uint64_t backlog = stream.ring.next() - stream.cursor.sequence;
-        stream.waiting = backlog > 0;
-        behind_ = behind_ || backlog > stream.ring.packets_max() / 2;
-        if (stream.waiting || stream.catching_up > 0) {
+        behind_ = behind_ || falls_behind(stream);
+        if (stream.is_share()) [[unlikely]] {
+            stream.progress.done.set(stream.cursor.sequence);
+        }
+        const bool more = has_more(stream);
+        stream.at_once = !more && !stream.keeps_history && stream.shares == nullptr &&
+                         stream.live <= kQuantumCopies;
+        if (more) {
             active_.append(stream);
         }
     }
@@ -135,9 +164,13 @@ PacketCount Replicate::to_consumers(Ticks now) noexcept {
     return offered;
 }
 
-bool Replicate::may_send_at_once(const Stream& stream) const noexcept {
-    return !stream.keeps_history && !stream.waiting && stream.catching_up == 0 &&
-           stream.live <= kQuantumCopies && made_ < kTurnCopies;
+bool Replicate::has_more(const Stream& stream) noexcept {
+    const Sequence next = stream.ring.next();
+    if (stream.cursor.sequence != next || stream.catching_up > 0) {
+        return true;
+    }
+    return stream.shares != nullptr &&
+           (first_not_given(stream) != next || is_filling_shares(stream));
 }
 
 void Replicate::send_at_once(Stream& stream, ContentBurst content) noexcept {
@@ -196,6 +229,9 @@ PacketCount Replicate::serve_live(Stream& stream) noexcept {
     while (offered < kQuantumCopies && cursor.sequence != stream.ring.next()) {
         if (!cursor.suspended) {
             skip_evicted(stream);
+            if (stream.is_share()) [[unlikely]] {
+                hold_own(stream, config_);
+            }
         }
         const Slot slot = cursor.suspended ? stream.suspended : stream.ring[cursor.sequence];
         const PacketCount copies = fan_out(stream, slot, cursor, kQuantumCopies - offered);
@@ -401,7 +437,7 @@ void Replicate::add_flow(const AddFlow& command, Ticks now, std::uint64_t tsc_hz
     flow.port = command.port;
     flow.copies_base = 0;
     flow.copy_bytes_base = 0;
-    flow.lost_base = 0;
+    flow.lost_base = std::uint64_t{0} - stream.missed_packets;
     flow.joined_at_ticks = now;
     stream.groups[command.port].add_catching_up(flow, command.headers);
     ++stream.catching_up;
@@ -436,7 +472,18 @@ void Replicate::update_flow(const UpdateFlow& command) noexcept {
     command.stream->groups[command.flow->port].update(*command.flow, command.headers);
 }
 
+void Replicate::feed_share(const FeedShare& command) noexcept {
+    begin_feeding(*command.stream, *command.share);
+    activate(*command.stream);
+}
+
+void Replicate::stop_share(const StopShare& command) noexcept {
+    stop_feeding(*command.stream, *command.share);
+    activate(*command.stream);  // what was kept for the share may go
+}
+
 void Replicate::stop(Stream& stream) noexcept {
+    stream.shares = nullptr;
     if (stream.active) {
         active_.remove(stream);
     }
@@ -457,7 +504,8 @@ void Replicate::publish(const Stream& stream, FlowRecord& flow) noexcept {
     }
     flow.counters.copies.set(packets);
     flow.counters.copy_bytes.set(bytes);
-    flow.counters.lost.set(flow.lost_base + (live ? stream.skipped_packets : 0));
+    flow.counters.lost.set(flow.lost_base + stream.missed_packets +
+                           (live ? stream.skipped_packets : 0));
     flow.counters.history_left.set(live ? 0 : stream.cursor.sequence - flow.next_sequence);
 }
 

@@ -49,18 +49,24 @@ class Replicate {
             rte_prefetch0(stream.first_headers + i);
         }
     }
-    /// Whether packets that come in now need not go through the ring: the stream keeps no history,
-    /// none are waiting, and this turn has room for them.
-    [[nodiscard]] bool may_send_at_once(const Stream& stream) const noexcept;
+    /// Whether packets that come in now need not go through the ring: see Stream::at_once, and this
+    /// turn must have room for them.
+    [[nodiscard]] bool may_send_at_once(const Stream& stream) const noexcept {
+        return stream.at_once && made_ < kTurnCopies;
+    }
     /// Sends packets of one such stream to all its consumers; to a single one in the mbufs they
     /// came in.
     /// Owns: takes them.
     void send_at_once(Stream& stream, ContentBurst content) noexcept;
     /// `stream` has, or may have, something to send.
-    void activate(Stream& stream) noexcept { active_.append(stream); }
+    void activate(Stream& stream) noexcept {
+        stream.at_once = false;  // until the turn that finds nothing left to do
+        active_.append(stream);
+    }
 
-    /// One turn: every active stream at most a quantum, all together about kTurnCopies.
-    /// Returns: copies due, whether they could be made or not.
+    /// One turn: every active stream at most a quantum, all together about kTurnCopies; first of
+    /// all, helpers are given what they have yet to get.
+    /// Returns: copies due, whether they could be made or not, and packets given.
     PacketCount to_consumers(Ticks now) noexcept;
     /// Whether a ring was more than half full of packets not yet sent when it was last served.
     [[nodiscard]] bool is_behind() const noexcept { return behind_; }
@@ -70,7 +76,9 @@ class Replicate {
     void add_flow(const AddFlow& command, Ticks now, std::uint64_t tsc_hz) noexcept;
     void remove_flow(const RemoveFlow& command) noexcept;
     void update_flow(const UpdateFlow& command) noexcept;
-    /// No more fan-out; gives back what it holds.
+    void feed_share(const FeedShare& command) noexcept;
+    void stop_share(const StopShare& command) noexcept;
+    /// No more fan-out, no more feeding of shares; gives back what it holds.
     void stop(Stream& stream) noexcept;
 
     /// Brings the counters of a flow, or of a stream, up to date.
@@ -79,6 +87,7 @@ class Replicate {
 
   private:
     PacketCount serve_live(Stream& stream) noexcept;
+    [[nodiscard]] static bool has_more(const Stream& stream) noexcept;
     PacketCount serve_catching_up(Stream& stream, Ticks now) noexcept;
     PacketCount catch_up(Stream& stream, FlowRecord& flow, Ticks now) noexcept;
     void skip_evicted(Stream& stream) noexcept;

@@ -71,8 +71,30 @@ struct SentAtOnce {
     std::uint64_t bytes = 0;  // payload
 };
 
+/// What the owner of a stream keeps of one of its shares: a cursor into its own ring, like the live
+/// one. Written: control, before FeedShare, then the owner of the stream.
+struct alignas(kCacheLineBytes) ShareFeed {
+    Stream* next = nullptr;       // another share of the same stream
+    Sequence sequence = 0;        // what it is given next, in the ring of its stream
+    std::uint64_t given = 0;      // packets so far
+    std::uint64_t done_seen = 0;  // ShareProgress::done when last looked at
+    std::uint64_t missed = 0;     // packets evicted since the last one it was given
+    std::uint8_t helper = 0;      // whose share it is: Stream::owner, without the helper's line
+    bool filling = true;          // has not been given yet all that was stored before it opened
+};
+
+/// What a share tells others. Written: its helper.
+struct alignas(kCacheLineBytes) ShareProgress {
+    Counter done;      // packets that all its live flows have had. Read: the owner of the stream
+    Counter complete;  // 1: it has what was stored before it opened. Read: control
+};
+
 /// One stream on one data server: a UDP port of its address. Made by control (stream_memory), which
 /// gives it to the workers by OpenStream and has it back when CloseStream has been applied by all.
+///
+/// A *share* is one, too: a further part of a stream's flows, replicated by another worker, its
+/// helper, from a ring of its own that the owner of the stream feeds (shares.h). What is said below
+/// of an owner holds for the helper there; classify does not know shares.
 struct alignas(kCacheLineBytes) Stream {
     // Written: control, before OpenStream. Read: every worker.
     StreamId id;
@@ -80,11 +102,13 @@ struct alignas(kCacheLineBytes) Stream {
     std::uint8_t owner = 0;       // index of the worker that stores and replicates it
     std::uint8_t port_count = 0;  // groups in use
     bool keeps_history = true;    // false: a packet goes as soon as every consumer has had it
+    std::uint8_t fed_by = 0;      // of a share: who owns its stream; else `owner`
 
     // Owner worker only, from here on. This first line is all of it that a packet touches which
     // is sent at once.
-    bool active = false;                         // in replicate's list of streams with work
-    bool waiting = false;                        // the ring has packets not sent to all live flows
+    bool active = false;   // in replicate's list of streams with work
+    bool at_once = false;  // what comes in need not go through the ring: no history, nothing
+                           // waiting, nobody catching up, no shares, one quantum of flows at most
     std::uint8_t live_ports = 0;                 // a bit for each group that has live flows
     std::uint32_t live = 0;                      // flows, over all groups
     std::uint32_t catching_up = 0;               // over all groups
@@ -97,9 +121,9 @@ struct alignas(kCacheLineBytes) Stream {
 
     // All but for `sent_at_once`.
     alignas(kCacheLineBytes) StreamTotals totals;
-    std::uint64_t fanned_packets = 0;   // that every live flow has had
-    std::uint64_t fanned_bytes = 0;     // their payload
-    std::uint64_t skipped_packets = 0;  // that every live flow missed: DropReason::fanout_overrun
+    std::uint64_t fanned_packets = 0;  // that every live flow has had
+    std::uint64_t fanned_bytes = 0;    // their payload
+    Stream* shares = nullptr;          // those that are fed, by ShareFeed::next
 
     alignas(kCacheLineBytes) std::array<FlowGroup, kPortsMax> groups;
 
@@ -109,11 +133,19 @@ struct alignas(kCacheLineBytes) Stream {
     Endpoint publisher;  // unspecified: nobody may send content
     FlowId publisher_flow;
     Stream* next_active = nullptr;
-    Stream* next_owned = nullptr;      // in the worker's list of its own streams
-    Stream* previous_owned = nullptr;  // the one before
+    std::uint64_t skipped_packets = 0;  // that every live flow missed: DropReason::fanout_overrun
+    std::uint64_t missed_packets = 0;   // of a share: that all its flows missed, live or not
+    Stream* next_owned = nullptr;       // in the worker's list of its own streams
+    Stream* previous_owned = nullptr;   // the one before
 
     // Written: owner worker. Read: control.
     alignas(kCacheLineBytes) StreamCounters counters;
+
+    // Of a share.
+    ShareFeed feed;
+    ShareProgress progress;
+
+    [[nodiscard]] bool is_share() const noexcept { return fed_by != owner; }
 };
 static_assert(kPortsMax <= 8, "Stream::live_ports");
 static_assert(offsetof(Stream, ring) == kCacheLineBytes &&

@@ -123,7 +123,6 @@ void push(const Run& run, ContentBurst content, Ticks now) noexcept {
                           .payload_sum = arrived.payload_sum,
                           .arrival_ticks = now});
     }
-    stream.waiting = true;
 }
 
 }  // namespace

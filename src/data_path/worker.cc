@@ -15,6 +15,8 @@
 #include <rte_mempool.h>
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <variant>
 
 namespace penstock {
@@ -83,6 +85,7 @@ struct Worker::State {
     bool pool_is_short = false;
     PacketCount history_to_evict = 0;
     WorkerCommand command;
+    std::array<SharedPacket, kRxBurstPackets> shared;
 
     void begin_turn() noexcept;
     void end_turn(bool busy) noexcept;
@@ -101,9 +104,15 @@ struct Worker::State {
         (apply_if(std::get_if<Commands>(&held)), ...);
     }
     PacketCount take_in() noexcept;
+    PacketCount take_arrived() noexcept;
+    PacketCount take_shared(std::uint8_t owner) noexcept;
 
     void apply(const OpenStream& open) noexcept;
     void apply(const CloseStream& close) noexcept;
+    void apply(const OpenShare& open) noexcept { owned.add(*open.share); }
+    void apply(const CloseShare& close) noexcept;
+    void apply(const FeedShare& feed) noexcept { replicate.feed_share(feed); }
+    void apply(const StopShare& stop) noexcept { replicate.stop_share(stop); }
     void apply(const SetPublisher& set) noexcept;
     void apply(const GrowFlows& grow) noexcept;
     void apply(const AddFlow& add) noexcept { replicate.add_flow(add, now, tsc_hz); }
@@ -195,14 +204,24 @@ void Worker::State::evict_history() noexcept {
 }
 
 PacketCount Worker::State::take_in() noexcept {
-    PacketCount frames = 0;
+    PacketCount packets = 0;
     if (!replicate.is_behind() || ++turns_without_rx > kTurnsWithoutRxMax) {
         turns_without_rx = 0;
-        for (std::uint8_t port = 0; port < config.port_count; ++port) {
-            const Burst arrived = rx.receive(port);
-            store(classify.by_stream(arrived, port), now, replicate);
-            frames += static_cast<PacketCount>(arrived.size());
-        }
+        packets += take_arrived();
+    }
+    for (std::uint8_t owner = 0; owner < config.worker_count; ++owner) {
+        packets += take_shared(owner);
+    }
+    return packets;
+}
+
+/// From the NICs, and from the workers that others' packets arrive at.
+PacketCount Worker::State::take_arrived() noexcept {
+    PacketCount frames = 0;
+    for (std::uint8_t port = 0; port < config.port_count; ++port) {
+        const Burst arrived = rx.receive(port);
+        store(classify.by_stream(arrived, port), now, replicate);
+        frames += static_cast<PacketCount>(arrived.size());
     }
     for (std::uint8_t sender = 0; sender < config.worker_count; ++sender) {
         Burst arrived = rx.take_over(sender);
@@ -216,6 +235,17 @@ PacketCount Worker::State::take_in() noexcept {
         }
     }
     return frames;
+}
+
+/// Never more than the shares can take: see kShareWindowPackets.
+PacketCount Worker::State::take_shared(std::uint8_t owner) noexcept {
+    ShareRing* from = config.shares_from[owner];
+    if (from == nullptr) {
+        return 0;
+    }
+    const std::size_t count = from->pop_bulk(shared);
+    store_shared(std::span{shared}.first(count), counters, replicate);
+    return static_cast<PacketCount>(count);
 }
 
 PacketCount Worker::State::apply_commands() noexcept {
@@ -251,6 +281,17 @@ void Worker::State::apply(const CloseStream& close) noexcept {
         replicate.stop(*close.stream);
         owned.begin_close(*close.stream);
     }
+}
+
+void Worker::State::apply(const CloseShare& close) noexcept {
+    Stream& share = *close.share;
+    // All it has been given is in the ring now, among what others are given meanwhile: as much as
+    // the ring holds at most.
+    for (std::size_t taken = 0; taken < kShareRingPackets; taken += shared.size()) {
+        take_shared(share.fed_by);
+    }
+    replicate.stop(share);
+    owned.begin_close(share);
 }
 
 void Worker::State::apply(const SetPublisher& set) noexcept {

@@ -4,6 +4,7 @@
 #include "data_path/burst.h"
 #include "data_path/counters.h"
 #include "data_path/mailbox.h"
+#include "data_path/shares.h"
 
 #include <array>
 #include <cstdint>
@@ -43,6 +44,9 @@ struct WorkerConfig {
     rte_ring* outgoing;          // control → worker: complete frames, mbuf->port set
     std::array<rte_ring*, kWorkersMax> hand_over_from;  // frames for streams we own, by sender
     std::array<rte_ring*, kWorkersMax> hand_over_to;    // frames for streams others own
+    // As those, of packets for shares; nullptr from and to itself.
+    std::array<ShareRing*, kWorkersMax> shares_from;  // by who owns the stream
+    std::array<ShareRing*, kWorkersMax> shares_to;    // by helper
 };
 
 /// One poll-mode lcore: rx → classify → stream_ring → replicate → tx, run to completion.

@@ -182,7 +182,8 @@ void DataServer::carry_out(const FlowOperation& operation,
                operation);
 }
 
-/// By the stream's owner, so that a client hears of its flow after the owner has been told of it.
+/// By the stream's owner, so that a client hears of its flow after the owner has been told of it
+/// (if another worker replicates for it: at about the time that one is told).
 void DataServer::send_replies() {
     for (const SessionReply& reply : outcome_.replies) {
         const bool first = outbox_.empty();
@@ -292,15 +293,15 @@ void DataServer::report_load(std::uint64_t now_ms) {
     load.copy_bytes = streams_.copy_bytes();
     std::vector<StreamLoad> loads;
     for (const StreamTable::View& stream : streams_.open_streams()) {
-        const StreamCounters& counters = stream.counters;
+        const StreamTable::Figures& figures = stream.figures;
         loads.push_back({stream.id,
-                         counters.packets_in.read(),
-                         counters.bytes_in.read(),
-                         counters.copies.read(),
-                         counters.copy_bytes.read(),
-                         counters.dropped.read(),
-                         counters.ring_packets.read(),
-                         counters.ring_bytes.read()});
+                         figures.packets_in,
+                         figures.bytes_in,
+                         figures.copies,
+                         figures.copy_bytes,
+                         figures.dropped,
+                         figures.ring_packets,
+                         figures.ring_bytes});
     }
     load.streams = stream_loads_.changed(loads);
     outputs_.send_load(load);

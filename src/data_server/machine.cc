@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "data_path/flow_group.h"
+#include "data_path/shares.h"
 #include "data_path/stream.h"
 #include "data_server/interface_claim.h"
 #include "data_server/stream_memory.h"
@@ -74,8 +75,9 @@ PoolDemand demand_of(const DataServerConfig& config, std::span<const PortInfo> p
     demand.ports = static_cast<std::uint32_t>(ports.size());
     demand.rx_descriptors = config.rx_descriptors;
     demand.tx_descriptors = config.tx_descriptors;
+    const auto between_two = static_cast<std::uint32_t>(kHandOverRingPackets + kShareRingPackets);
     demand.control_rings =
-        demand.workers * (2 * kControlRingPackets + demand.workers * kHandOverRingPackets);
+        demand.workers * (2 * kControlRingPackets + (demand.workers - 1) * between_two);
     demand.mtu = config.mtu;
     demand.inline_payload_bytes_max = 0;
     for (const PortInfo& port : ports) {

@@ -34,7 +34,7 @@ Error out_of_memory(std::string_view what) {
 }  // namespace
 
 StreamMemory::StreamMemory(std::uint32_t ring_packets, int socket) noexcept
-    : ring_packets_left_(ring_packets), socket_(socket) {}
+    : ring_packets_left_(ring_packets), not_for_shares_(ring_packets / 2), socket_(socket) {}
 
 StreamMemory::~StreamMemory() {
     // Streams first: those whose last commands were never applied still use what is retired.
@@ -55,12 +55,14 @@ Result<Stream*> StreamMemory::make_stream(const StreamSpec& spec) {
     const bool keeps_history = spec.ring_packets > 0;
     const std::uint32_t packets = keeps_history ? spec.ring_packets : kUnkeptPackets;
     const std::uint32_t granted = keeps_history ? packets : kUnkeptPacketsGranted;
-    if (granted > ring_packets_left_) {
+    const std::uint32_t kept = spec.fed_by ? not_for_shares_ : 0;
+    const std::uint32_t left = ring_packets_left_ - std::min(kept, ring_packets_left_);
+    if (granted > left) {
         return Error{
             ErrorCode::exhausted,
             fmt::format("a ring of {} packets is too much: {} packets of history are left; {}",
                         granted,
-                        ring_packets_left_,
+                        left,
                         keeps_history ? "lower --ring-packets or give more --memory"
                                       : "give more --memory or open fewer streams")};
     }
@@ -76,6 +78,8 @@ Result<Stream*> StreamMemory::make_stream(const StreamSpec& spec) {
     stream->id = spec.id;
     stream->udp_port = spec.udp_port;
     stream->owner = spec.owner;
+    stream->fed_by = spec.fed_by.value_or(spec.owner);
+    stream->feed.helper = spec.owner;
     stream->port_count = static_cast<std::uint8_t>(spec.ports.size());
     for (std::size_t port = 0; port < spec.ports.size(); ++port) {
         stream->groups[port].set_common(

@@ -26,9 +26,10 @@ struct LocalPort {
 struct StreamSpec {
     StreamId id;
     std::uint16_t udp_port = 0;
-    std::uint8_t owner = 0;             // worker index
-    std::span<const LocalPort> ports;   // of the data server, 1..kPortsMax
-    std::uint32_t ring_packets = 4096;  // 0: no history, see kUnkeptPackets
+    std::uint8_t owner = 0;                             // worker index; of a share, its helper
+    std::optional<std::uint8_t> fed_by = std::nullopt;  // makes a share: who owns the stream
+    std::span<const LocalPort> ports{};                 // of the data server, 1..kPortsMax
+    std::uint32_t ring_packets = 4096;                  // 0: no history, see kUnkeptPackets
     std::uint64_t ring_bytes = 64U << 20U;
 };
 
@@ -53,7 +54,9 @@ class StreamMemory {
     StreamMemory(const StreamMemory&) = delete;
     StreamMemory& operator=(const StreamMemory&) = delete;
 
-    /// For OpenStream. Errors: exhausted, if memory or the history budget is used up.
+    /// For OpenStream, or OpenShare: half of the history budget is for streams alone, so that no
+    /// stream stays closed for the sake of another's shares.
+    /// Errors: exhausted, if memory or the history budget is used up.
     Result<Stream*> make_stream(const StreamSpec& spec);
     /// Room for one more flow of `stream` on `port`, reserved from now on until retire_flow().
     /// `command`: the number that the next command sent to the owner will have, counted from 1.
@@ -103,6 +106,7 @@ class StreamMemory {
     void free_stream(Stream& stream);
 
     std::uint32_t ring_packets_left_;
+    const std::uint32_t not_for_shares_;  // of them
     int socket_;
     // Records come by the slab: the allocator's own share of each would be as large as a record.
     std::vector<FlowRecord*> slabs_;  // of kFlowsPerSlab; kept until the end

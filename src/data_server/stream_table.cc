@@ -75,6 +75,7 @@ Result<Endpoint> StreamTable::open(StreamId stream, const std::string& name) {
     entry.endpoint = {config_.ports[entry.home_port].address, *udp_port};
     entry.awaited.assign(workers_.size(), 0);
     entry.awaited[owner] = workers_[owner].send(OpenStream{*made});
+    entry.worker_flows.assign(workers_.size(), 0);
     ++worker_streams_[owner];
     ++port_streams_[entry.home_port];
     return entry.endpoint;
@@ -83,9 +84,14 @@ Result<Endpoint> StreamTable::open(StreamId stream, const std::string& name) {
 void StreamTable::close(StreamId stream) {
     const auto found = streams_.find(stream);
     PENSTOCK_CHECK(found != streams_.end());
-    const Entry& entry = found->second;
-    Closing& closing = closing_.emplace_back(
-        Closing{stream, entry.stream, entry.endpoint.port, entry.home_port, false, {}});
+    Entry& entry = found->second;
+    Closing& closing = closing_.emplace_back(Closing{stream,
+                                                     entry.stream,
+                                                     entry.endpoint.port,
+                                                     entry.home_port,
+                                                     false,
+                                                     {},
+                                                     std::move(entry.shares)});
     closing.awaited.assign(workers_.size(), 0);
     if (entry.phase != Phase::opening_at_owner) {
         send_to_others(CloseStream{entry.stream}, entry.stream->owner, closing.awaited);
@@ -127,6 +133,7 @@ StreamTable::Settled StreamTable::advance() {
             entry.phase = Phase::open;
             settled.opened.push_back({id, entry.endpoint});
         }
+        advance_shares(entry.shares, entry.stream->owner);
     }
     for (auto closing = closing_.begin(); closing != closing_.end();) {
         if (advance_closing(*closing)) {
@@ -152,14 +159,115 @@ bool StreamTable::advance_closing(Closing& closing) {
         closing.at_owner = true;
         const std::uint64_t command = workers_[owner].send(CloseStream{closing.stream});
         closing.awaited[owner] = command;
+        for (Share& share : closing.shares.open) {
+            if (share.stage == ShareStage::fed) {
+                share.stage = ShareStage::stopping;
+                share.awaited = command;
+            }
+        }
         return false;
     }
-    closed_copy_bytes_ += closing.stream->counters.copy_bytes.read();
+    advance_shares(closing.shares, owner);
+    if (!closing.shares.open.empty()) {
+        return false;
+    }
+    closed_copy_bytes_ += figures_of(*closing.stream, closing.shares).copy_bytes;
     memory_.retire_stream(*closing.stream, closing.awaited[owner]);
     udp_port_used_[closing.udp_port - config_.udp_port_first] = false;
     --worker_streams_[owner];
     --port_streams_[closing.home_port];
     return true;
+}
+
+/// Carries on those that end.
+void StreamTable::advance_shares(Shares& shares, std::uint8_t owner) {
+    std::erase_if(shares.open, [&](Share& share) {
+        WorkerCommands& helper = workers_[share.stream->owner];
+        if (share.stage == ShareStage::stopping && workers_[owner].has_applied(share.awaited)) {
+            share.awaited = helper.send(CloseShare{share.stream});
+            share.stage = ShareStage::closing;
+        }
+        if (share.stage != ShareStage::closing || !helper.has_applied(share.awaited)) {
+            return false;
+        }
+        const StreamCounters& counters = share.stream->counters;
+        shares.gone.copies += counters.copies.read();
+        shares.gone.copy_bytes += counters.copy_bytes.read();
+        shares.gone.dropped += counters.dropped.read();
+        memory_.retire_stream(*share.stream, share.awaited);
+        return true;
+    });
+}
+
+const StreamTable::Share* StreamTable::share_at(const Shares& shares, std::uint8_t worker) {
+    const auto share = std::ranges::find_if(shares.open, [worker](const Share& one) {
+        return one.stage == ShareStage::fed && one.stream->owner == worker;
+    });
+    return share == shares.open.end() ? nullptr : &*share;
+}
+
+/// The stream, or the share of it, that the flows at `worker` are in.
+Stream& StreamTable::stream_at(const Entry& entry, std::uint8_t worker) {
+    const Share* share = share_at(entry.shares, worker);
+    return share == nullptr ? *entry.stream : *share->stream;
+}
+
+/// The worker for one more flow; opens a share if that would be the place. Until a share has what
+/// was stored before it opened, which takes some milliseconds, nobody joins there, so that who does
+/// misses no history and hears no old packet as a live one.
+std::uint8_t StreamTable::worker_for_flow(Entry& entry) {
+    const std::uint8_t owner = entry.stream->owner;
+    if (entry.flows.size() < kSharedFrom) {
+        return owner;
+    }
+    const std::uint8_t wanted = least(entry.worker_flows);
+    if (wanted != owner && share_at(entry.shares, wanted) == nullptr) {
+        open_share(entry, entry.shares, wanted);
+    }
+    std::uint8_t best = owner;
+    for (const Share& share : entry.shares.open) {
+        const std::uint8_t helper = share.stream->owner;
+        if (share.stage == ShareStage::fed && share.stream->progress.complete.read() != 0 &&
+            entry.worker_flows[helper] < entry.worker_flows[best]) {
+            best = helper;
+        }
+    }
+    return best;
+}
+
+/// Without room or memory for one more share the stream goes on with those it has.
+void StreamTable::open_share(const Entry& entry, Shares& shares, std::uint8_t helper) {
+    const Stream& stream = *entry.stream;
+    if (!workers_[helper].has_room() || !workers_[stream.owner].has_room()) {
+        return;
+    }
+    const auto made = memory_.make_stream({.id = stream.id,
+                                           .udp_port = stream.udp_port,
+                                           .owner = helper,
+                                           .fed_by = stream.owner,
+                                           .ports = config_.ports,
+                                           .ring_packets = config_.ring_packets,
+                                           .ring_bytes = config_.ring_bytes});
+    if (!made) {
+        return;
+    }
+    workers_[helper].send(OpenShare{*made});
+    workers_[stream.owner].send(FeedShare{entry.stream, *made});
+    shares.open.push_back({*made});
+}
+
+/// A share without flows is fed for nothing; but while the stream has so many, the next is its own.
+void StreamTable::stop_idle_shares(Entry& entry) {
+    if (entry.flows.size() >= kSharedFrom / 2) {
+        return;
+    }
+    const std::uint8_t owner = entry.stream->owner;
+    for (Share& share : entry.shares.open) {
+        if (share.stage == ShareStage::fed && entry.worker_flows[share.stream->owner] == 0) {
+            share.awaited = workers_[owner].send(StopShare{entry.stream, share.stream});
+            share.stage = ShareStage::stopping;
+        }
+    }
 }
 
 void StreamTable::set_publisher(StreamId stream, const Endpoint& address, FlowId flow) {
@@ -183,30 +291,33 @@ Result<void> StreamTable::add_flow(StreamId stream,
     if (entry == nullptr) {
         return Error{ErrorCode::not_found, "the stream is closed"};
     }
-    WorkerCommands& owner = workers_[entry->stream->owner];
-    if (!owner.has_room()) {
+    const std::uint8_t at = worker_for_flow(*entry);
+    Stream& part = stream_at(*entry, at);
+    WorkerCommands& worker = workers_[at];
+    if (!worker.has_room()) {
         return Error{ErrorCode::exhausted, "workers do not keep up with commands; try again"};
     }
-    const auto grow = memory_.reserve_flow(*entry->stream, place.port, owner.next());
+    const auto grow = memory_.reserve_flow(part, place.port, worker.next());
     if (!grow) {
         return grow.error();
     }
-    std::uint64_t newest = owner.next() - 1;
+    std::uint64_t newest = worker.next() - 1;
     if (*grow) {
-        newest = owner.send(**grow);
+        newest = worker.send(**grow);
     }
     const auto record = memory_.make_flow();
     if (!record) {
-        memory_.retire_flow(*entry->stream, place.port, nullptr, newest);
+        memory_.retire_flow(part, place.port, nullptr, newest);
         return record.error();
     }
-    entry->flows.emplace(place.flow, Flow{*record, place.port});
-    owner.send(AddFlow{.stream = entry->stream,
-                       .flow = *record,
-                       .headers = headers_of(place),
-                       .port = place.port,
-                       .history_packets = history_packets,
-                       .history_ms = history_ms});
+    entry->flows.emplace(place.flow, Flow{*record, place.port, at});
+    ++entry->worker_flows[at];
+    worker.send(AddFlow{.stream = &part,
+                        .flow = *record,
+                        .headers = headers_of(place),
+                        .port = place.port,
+                        .history_packets = history_packets,
+                        .history_ms = history_ms});
     return {};
 }
 
@@ -217,8 +328,9 @@ void StreamTable::move_flow(StreamId stream, const FlowPlace& place) {
     }
     const auto flow = entry->flows.find(place.flow);
     if (flow != entry->flows.end()) {
-        workers_[entry->stream->owner].send(
-            UpdateFlow{entry->stream, flow->second.record, headers_of(place)});
+        const std::uint8_t at = flow->second.worker;
+        workers_[at].send(
+            UpdateFlow{&stream_at(*entry, at), flow->second.record, headers_of(place)});
     }
 }
 
@@ -233,9 +345,11 @@ void StreamTable::remove_flow(StreamId stream, FlowId flow) {
     }
     const Flow removed = found->second;
     entry->flows.erase(found);
-    const std::uint64_t command =
-        workers_[entry->stream->owner].send(RemoveFlow{entry->stream, removed.record});
-    memory_.retire_flow(*entry->stream, removed.port, removed.record, command);
+    --entry->worker_flows[removed.worker];
+    Stream& part = stream_at(*entry, removed.worker);
+    const std::uint64_t command = workers_[removed.worker].send(RemoveFlow{&part, removed.record});
+    memory_.retire_flow(part, removed.port, removed.record, command);
+    stop_idle_shares(*entry);
 }
 
 StreamTable::Entry* StreamTable::entry_of(StreamId stream) {
@@ -252,7 +366,7 @@ std::vector<StreamTable::View> StreamTable::open_streams() const {
     std::vector<View> views;
     views.reserve(streams_.size());
     for (const auto& [id, entry] : streams_) {
-        views.push_back({id, entry.name, entry.endpoint, entry.stream->counters});
+        views.push_back({id, entry.name, entry.endpoint, figures_of(*entry.stream, entry.shares)});
     }
     return views;
 }
@@ -262,7 +376,25 @@ std::optional<StreamTable::View> StreamTable::find(StreamId stream) const {
     if (entry == nullptr) {
         return std::nullopt;
     }
-    return View{stream, entry->name, entry->endpoint, entry->stream->counters};
+    return View{stream, entry->name, entry->endpoint, figures_of(*entry->stream, entry->shares)};
+}
+
+StreamTable::Figures StreamTable::figures_of(const Stream& stream, const Shares& shares) {
+    const StreamCounters& own = stream.counters;
+    Figures figures{.packets_in = own.packets_in.read(),
+                    .bytes_in = own.bytes_in.read(),
+                    .copies = own.copies.read() + shares.gone.copies,
+                    .copy_bytes = own.copy_bytes.read() + shares.gone.copy_bytes,
+                    .dropped = own.dropped.read() + shares.gone.dropped,
+                    .ring_packets = own.ring_packets.read(),
+                    .ring_bytes = own.ring_bytes.read()};
+    for (const Share& share : shares.open) {
+        const StreamCounters& its = share.stream->counters;
+        figures.copies += its.copies.read();
+        figures.copy_bytes += its.copy_bytes.read();
+        figures.dropped += its.dropped.read();
+    }
+    return figures;
 }
 
 const FlowCounters* StreamTable::counters_of(StreamId stream, FlowId flow) const {
@@ -277,9 +409,23 @@ const FlowCounters* StreamTable::counters_of(StreamId stream, FlowId flow) const
 std::uint64_t StreamTable::copy_bytes() const {
     std::uint64_t bytes = closed_copy_bytes_;
     for (const auto& [id, entry] : streams_) {
-        bytes += entry.stream->counters.copy_bytes.read();
+        bytes += figures_of(*entry.stream, entry.shares).copy_bytes;
     }
     return bytes;
+}
+
+bool StreamTable::has_settled() const {
+    const bool opened = std::ranges::all_of(
+        streams_, [](const auto& one) { return one.second.phase == Phase::open; });
+    const bool applied = std::ranges::all_of(workers_, [](const WorkerCommands& worker) {
+        return worker.has_applied(worker.next() - 1);
+    });
+    const bool filled = std::ranges::all_of(streams_, [](const auto& one) {
+        return std::ranges::all_of(one.second.shares.open, [](const Share& share) {
+            return share.stage == ShareStage::fed && share.stream->progress.complete.read() != 0;
+        });
+    });
+    return opened && applied && filled && closing_.empty();
 }
 
 std::uint8_t StreamTable::owner_of(StreamId stream) const {

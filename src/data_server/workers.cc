@@ -62,6 +62,7 @@ Result<void> Workers::make_rings(std::size_t index, int socket) {
         return made;
     }
     state.hand_over_from.resize(states_.size());
+    state.shares_from.resize(states_.size());
     for (std::size_t from = 0; from < states_.size(); ++from) {
         if (from == index) {
             continue;
@@ -70,6 +71,7 @@ Result<void> Workers::make_rings(std::size_t index, int socket) {
         if (auto made = make(state.hand_over_from[from], name, kHandOverRingPackets); !made) {
             return made;
         }
+        state.shares_from[from] = std::make_unique<ShareRing>(kShareRingPackets);
     }
     return {};
 }
@@ -99,6 +101,14 @@ Workers::~Workers() {
     // Before the rings they were given.
     for (const auto& state : states_) {
         state->worker.reset();
+    }
+    for (const auto& state : states_) {
+        for (const auto& ring : state->shares_from) {
+            SharedPacket shared;
+            while (ring && ring->try_pop(shared)) {
+                rte_pktmbuf_free(shared.slot.packet);
+            }
+        }
     }
 }
 
@@ -132,6 +142,8 @@ WorkerConfig Workers::config_of(std::size_t index,
         if (other != index) {
             result.hand_over_from[other] = state.hand_over_from[other].get();
             result.hand_over_to[other] = states_[other]->hand_over_from[index].get();
+            result.shares_from[other] = state.shares_from[other].get();
+            result.shares_to[other] = states_[other]->shares_from[index].get();
         }
     }
     return result;

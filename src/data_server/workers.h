@@ -56,6 +56,7 @@ class Workers {
         Ring exceptions;
         Ring outgoing;
         std::vector<Ring> hand_over_from;  // by sender; none from itself
+        std::vector<std::unique_ptr<ShareRing>> shares_from;
         std::unique_ptr<Worker> worker;
     };
 

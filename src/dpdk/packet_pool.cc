@@ -94,6 +94,11 @@ Result<PoolPlan> plan_pools(const PoolDemand& demand) {
     // And a burst of them is ready before it is needed.
     plan.copy_mbufs =
         demand.ports * (demand.tx_descriptors + burst + kTxBurstPackets) + kCachedMbufsMax;
+    if (demand.workers > 1) {
+        // Copies of a share are chained to mbufs from here, too: at worst each to one of its own,
+        // where descriptors are counted by the packet; and one for each unfinished fan-out.
+        plan.copy_mbufs += demand.ports * demand.tx_descriptors + kSuspendedPackets;
+    }
 
     const std::uint64_t payload_bytes = kElementOverheadBytes + plan.payload_data_room;
     const std::uint64_t copy_bytes = kElementOverheadBytes + plan.copy_data_room;

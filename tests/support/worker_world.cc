@@ -80,6 +80,9 @@ WorkerWorld::WorkerWorld(const WorldOptions& options)
                 rte_ring* ring = make_ring(options.control_packets);
                 workers_[from].config.hand_over_to[to] = ring;
                 workers_[to].config.hand_over_from[from] = ring;
+                share_rings_.push_back(std::make_unique<ShareRing>(kShareRingPackets));
+                workers_[from].config.shares_to[to] = share_rings_.back().get();
+                workers_[to].config.shares_from[from] = share_rings_.back().get();
             }
         }
     }
@@ -216,6 +219,10 @@ std::vector<rte_mbuf*> WorkerWorld::look_into(rte_ring* ring) {
     return packets;
 }
 
+std::vector<rte_mbuf*> WorkerWorld::on_the_wire(std::uint8_t port, std::uint8_t worker) const {
+    return look_into(leaving_[port][worker]);
+}
+
 std::vector<unsigned> WorkerWorld::segments() const {
     std::vector<unsigned> counts;
     for (const rte_mbuf* packet : look_into(leaving_[0][0])) {
@@ -237,20 +244,25 @@ void WorkerWorld::send(std::uint8_t worker, const WorkerCommand& command) {
     ++workers_[worker].commands;
 }
 
-Stream* WorkerWorld::open_stream(std::uint16_t udp_port,
-                                 std::uint32_t ring_packets,
-                                 std::uint64_t ring_bytes,
-                                 std::uint8_t owner) {
+Stream* WorkerWorld::make_stream(const StreamSpec& spec) {
     std::vector<LocalPort> local;
     for (std::uint8_t port = 0; port < options_.ports; ++port) {
         local.push_back({mac(port), stream_address(0, port).ip});
     }
-    Stream* stream = must(memory_.make_stream({.id = StreamId{udp_port},
-                                               .udp_port = udp_port,
-                                               .owner = owner,
-                                               .ports = local,
-                                               .ring_packets = ring_packets,
-                                               .ring_bytes = ring_bytes}));
+    StreamSpec with_ports = spec;
+    with_ports.ports = local;
+    return must(memory_.make_stream(with_ports));
+}
+
+Stream* WorkerWorld::open_stream(std::uint16_t udp_port,
+                                 std::uint32_t ring_packets,
+                                 std::uint64_t ring_bytes,
+                                 std::uint8_t owner) {
+    Stream* stream = make_stream({.id = StreamId{udp_port},
+                                  .udp_port = udp_port,
+                                  .owner = owner,
+                                  .ring_packets = ring_packets,
+                                  .ring_bytes = ring_bytes});
     send(owner, OpenStream{stream});
     for (std::uint8_t worker = 0; worker < options_.workers; ++worker) {
         if (worker != owner) {
@@ -311,6 +323,44 @@ void WorkerWorld::close_stream(Stream* stream) {
     send(stream->owner, CloseStream{stream});
     memory_.retire_stream(*stream, workers_[stream->owner].commands);
     open_.erase(std::find(open_.begin(), open_.end(), stream));
+    if (const auto shares = shares_.extract(stream)) {
+        turn_until_applied(stream->owner);
+        for (Stream* share : shares.mapped()) {
+            end_share(share);
+        }
+    }
+}
+
+Stream* WorkerWorld::open_share(Stream* stream, std::uint8_t helper) {
+    const std::uint32_t packets = stream->keeps_history ? stream->ring.packets_max() : 0;
+    Stream* share = make_stream({.id = stream->id,
+                                 .udp_port = stream->udp_port,
+                                 .owner = helper,
+                                 .fed_by = stream->owner,
+                                 .ring_packets = packets,
+                                 .ring_bytes = 1U << 30U});
+    send(helper, OpenShare{share});
+    send(stream->owner, FeedShare{.stream = stream, .share = share});
+    shares_[stream].push_back(share);
+    return share;
+}
+
+void WorkerWorld::close_share(Stream* stream, Stream* share) {
+    send(stream->owner, StopShare{.stream = stream, .share = share});
+    turn_until_applied(stream->owner);
+    std::erase(shares_[stream], share);
+    end_share(share);
+}
+
+void WorkerWorld::end_share(Stream* share) {
+    send(share->owner, CloseShare{share});
+    memory_.retire_stream(*share, workers_[share->owner].commands);
+}
+
+void WorkerWorld::turn_until_applied(std::uint8_t worker) {
+    while (counters(worker).applied_commands.read() < workers_[worker].commands) {
+        turn(worker);
+    }
 }
 
 void WorkerWorld::send_for_control(const Bytes& frame, std::uint16_t port, std::uint8_t worker) {
@@ -372,6 +422,7 @@ std::uint64_t WorkerWorld::dropped_in_all(std::uint8_t worker) const {
 void WorkerWorld::expect_balanced() const {
     // Copies that could not be made or sent; everything else dies as a received packet.
     constexpr std::array kOfCopies{DropReason::fanout_overrun,
+                                   DropReason::helper_overrun,
                                    DropReason::history_overrun,
                                    DropReason::no_copy_mbuf,
                                    DropReason::tx_queue_full,
@@ -379,6 +430,8 @@ void WorkerWorld::expect_balanced() const {
     std::uint64_t received = 0;
     std::uint64_t handed_over = 0;
     std::uint64_t taken_over = 0;
+    std::uint64_t given = 0;
+    std::uint64_t taken_to_help = 0;
     for (std::uint8_t worker = 0; worker < options_.workers; ++worker) {
         const WorkerCounters& its = counters(worker);
         std::uint64_t rx = 0;
@@ -407,9 +460,12 @@ void WorkerWorld::expect_balanced() const {
         received += rx;
         handed_over += its.handed_over.read();
         taken_over += its.taken_over.read();
+        given += its.given_to_helpers.read();
+        taken_to_help += its.taken_to_help.read();
     }
     EXPECT_EQ(received, offered_);
     EXPECT_EQ(handed_over, taken_over);
+    EXPECT_EQ(given, taken_to_help);
 }
 
 std::uint32_t WorkerWorld::mbufs_in_use() const {

@@ -2,6 +2,7 @@
 
 #include "data_path/counters.h"
 #include "data_path/mailbox.h"
+#include "data_path/shares.h"
 #include "data_path/stream.h"
 #include "data_path/worker.h"
 #include "data_server/stream_memory.h"
@@ -12,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -58,6 +60,8 @@ class WorkerWorld {
     std::vector<Bytes> sent(std::uint8_t port = 0, std::uint8_t worker = 0);
     /// The same, without taking them off the wire.
     std::uint32_t waiting(std::uint8_t port = 0, std::uint8_t worker = 0) const;
+    /// The frames themselves.
+    std::vector<rte_mbuf*> on_the_wire(std::uint8_t port, std::uint8_t worker) const;
     /// Segments of each sent frame that waits.
     std::vector<unsigned> segments() const;
 
@@ -78,6 +82,10 @@ class WorkerWorld {
     void remove_flow(Stream* stream, FlowRecord* flow);
     void update_flow(Stream* stream, FlowRecord* flow, unsigned new_consumer);
     void close_stream(Stream* stream);
+    /// A share of `stream` at worker `helper`, fed from now on: a stream for what is said of flows.
+    Stream* open_share(Stream* stream, std::uint8_t helper);
+    /// Ends it; turns the owner of the stream until no more comes.
+    void close_share(Stream* stream, Stream* share);
     /// To be sent by `worker`.
     void send_for_control(const Bytes& frame, std::uint16_t port, std::uint8_t worker = 0);
     std::vector<Bytes> session_messages(std::uint8_t worker = 0);
@@ -95,7 +103,7 @@ class WorkerWorld {
     void reclaim();
 
     /// For tests that run it elsewhere; turn() and settle() must then wait.
-    [[nodiscard]] Worker& worker() { return *workers_[0].worker; }
+    [[nodiscard]] Worker& worker(std::uint8_t worker = 0) { return *workers_[worker].worker; }
 
     // Books.
     [[nodiscard]] const WorkerCounters& counters(std::uint8_t worker = 0) const {
@@ -135,7 +143,10 @@ class WorkerWorld {
         WorkerConfig config{};
     };
 
+    Stream* make_stream(const StreamSpec& spec);
     void send(std::uint8_t worker, const WorkerCommand& command);
+    void turn_until_applied(std::uint8_t worker);
+    void end_share(Stream* share);
     rte_ring* make_ring(std::uint32_t packets);
     void make_port(std::uint8_t port);
     std::vector<Bytes> drain(rte_ring* ring);
@@ -147,11 +158,13 @@ class WorkerWorld {
     PacketPool payloads_;
     StreamMemory memory_;
     std::vector<rte_ring*> rings_;
+    std::vector<std::unique_ptr<ShareRing>> share_rings_;
     std::vector<std::vector<rte_ring*>> arriving_;  // [port][worker]
     std::vector<std::vector<rte_ring*>> leaving_;
     std::vector<Port> ports_;
     std::vector<OneWorker> workers_;
     std::vector<Stream*> open_;
+    std::map<Stream*, std::vector<Stream*>> shares_;  // by stream
     std::uint64_t offered_ = 0;
 };
 

@@ -50,6 +50,24 @@ TEST(StreamMemory, GrantsNoMoreHistoryThanTheBudget) {
     EXPECT_TRUE(memory.make_stream(spec(100)).ok());
 }
 
+TEST(StreamMemory, HalfOfTheHistoryIsNotForShares) {
+    StreamMemory memory{500, 0};
+    StreamSpec share = spec(100, 1);
+    share.fed_by = 0;
+    ASSERT_TRUE(memory.make_stream(spec(100)).ok());
+    const Result<Stream*> made = memory.make_stream(share);
+    ASSERT_TRUE(made.ok());
+    EXPECT_TRUE((*made)->is_share());
+    EXPECT_EQ((*made)->fed_by, 0);
+    EXPECT_EQ((*made)->feed.helper, 1);
+    const Result<Stream*> second = memory.make_stream(share);
+    ASSERT_FALSE(second.ok());
+    EXPECT_THAT(second.error().message, HasSubstr("50 packets of history are left"));
+    EXPECT_TRUE(memory.make_stream(spec(100)).ok());
+    EXPECT_TRUE(memory.make_stream(spec(100)).ok());
+    EXPECT_FALSE(memory.make_stream(share).ok());
+}
+
 TEST(StreamMemory, MakesRoomAChunkAtATimeOnEachPort) {
     StreamMemory memory{1000, 0};
     Stream* stream = *memory.make_stream(spec());

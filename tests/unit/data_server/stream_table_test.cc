@@ -16,6 +16,9 @@ const Endpoint kClient{IpAddress::v4(0x0a5b0064), 40'000};
 
 class StreamTableTest : public testing::Test, protected MailboxWorkers {
   protected:
+    /// `ring_packets`: that all rings together may hold.
+    explicit StreamTableTest(std::uint32_t ring_packets = 192) : memory(ring_packets, -1) {}
+
     static StreamTableConfig config() {
         StreamTableConfig config;
         config.udp_port_first = 20'000;
@@ -59,8 +62,42 @@ class StreamTableTest : public testing::Test, protected MailboxWorkers {
         return {FlowId{flow}, 0, {IpAddress::v4(0x0a5b0001), 20'000}, kClient, MacAddress{}};
     }
 
-    StreamMemory memory{192, -1};
+    StreamMemory memory;
     StreamTable table{config(), memory, workers};
+};
+
+/// A stream owned by worker 0 that has many consumers; worker 1 may help.
+class SharedStreamTest : public StreamTableTest {
+  protected:
+    SharedStreamTest() : StreamTableTest(384) {
+        open(kA);
+        stream = std::get<OpenStream>(apply(0).at(0)).stream;
+        settle();
+    }
+    /// Flows first..last. Returns: how many of them went to worker 1.
+    std::size_t add(std::uint64_t first, std::uint64_t last) {
+        for (std::uint64_t flow = first; flow <= last; ++flow) {
+            EXPECT_TRUE(table.add_flow(kA, place(flow), 0, 0).ok());
+        }
+        apply(0);
+        return count<AddFlow>(apply(1));
+    }
+    /// As many as a stream has before it is shared, and one more.
+    Stream& open_share() {
+        for (std::uint64_t flow = 1; flow <= kSharedFrom + 1; ++flow) {
+            EXPECT_TRUE(table.add_flow(kA, place(flow), 0, 0).ok());
+        }
+        apply(0);
+        const auto commands = apply(1);
+        return *std::get<OpenShare>(commands.at(0)).share;
+    }
+    Stream& open_complete_share() {
+        Stream& share = open_share();
+        share.progress.complete.set(1);
+        return share;
+    }
+
+    Stream* stream;
 };
 
 TEST_F(StreamTableTest, OpensAtTheOwnerFirst) {
@@ -239,12 +276,205 @@ TEST_F(StreamTableTest, BeginsNothingNewWhenTheWorkerDoesNotKeepUp) {
 
 TEST_F(StreamTableTest, TotalOfCopiesOutlivesAStream) {
     open(kA);
+    Stream* const stream = std::get<OpenStream>(apply(0).at(0)).stream;
     settle();
-    const_cast<StreamCounters&>(table.find(kA)->counters).copy_bytes.set(1'000);
+    stream->counters.copy_bytes.set(1'000);
     EXPECT_EQ(table.copy_bytes(), 1'000U);
     table.close(kA);
     settle();
     EXPECT_EQ(table.copy_bytes(), 1'000U);
+}
+
+TEST_F(SharedStreamTest, FewConsumersAreTheOwnersAlone) {
+    EXPECT_EQ(add(1, kSharedFrom), 0U);
+    EXPECT_EQ(memory.ring_packets_left(), 320U);
+}
+
+TEST_F(SharedStreamTest, OpensAShareAtTheHelperAndHasTheOwnerFeedIt) {
+    add(1, kSharedFrom);
+    ASSERT_TRUE(table.add_flow(kA, place(1'000), 0, 0).ok());
+    const auto at_owner = apply(0);
+    const auto at_helper = apply(1);
+    ASSERT_EQ(at_helper.size(), 1U);
+    const Stream* share = std::get<OpenShare>(at_helper[0]).share;
+    ASSERT_EQ(count<FeedShare>(at_owner), 1U);
+    const auto& feed = std::get<FeedShare>(at_owner.at(0));
+    EXPECT_EQ(feed.stream, stream);
+    EXPECT_EQ(feed.share, share);
+    EXPECT_EQ(share->owner, 1);
+    EXPECT_EQ(share->fed_by, 0);
+    EXPECT_TRUE(share->is_share());
+    EXPECT_FALSE(stream->is_share());
+    EXPECT_EQ(share->udp_port, stream->udp_port);
+    EXPECT_EQ(share->ring.packets_max(), stream->ring.packets_max());
+}
+
+TEST_F(SharedStreamTest, NobodyJoinsAShareThatHasNotEverythingStoredYet) {
+    Stream& share = open_share();
+    EXPECT_EQ(add(2'000, 2'009), 0U);
+    share.progress.complete.set(1);
+    EXPECT_EQ(add(3'000, 3'009), 10U);
+}
+
+TEST_F(SharedStreamTest, NewConsumersGoWhereTheFewestAre) {
+    open_complete_share();
+    EXPECT_EQ(add(1'000, 1'000 + kSharedFrom), kSharedFrom + 1);
+    EXPECT_EQ(add(2'000, 2'099), 50U);
+}
+
+TEST_F(SharedStreamTest, ConsumerStaysAtItsWorker) {
+    Stream& share = open_complete_share();
+    add(1'000, 1'000);
+    table.move_flow(kA, place(1'000));
+    table.remove_flow(kA, FlowId{1'000});
+    EXPECT_TRUE(apply(0).empty());
+    const auto commands = apply(1);
+    ASSERT_EQ(commands.size(), 2U);
+    EXPECT_EQ(std::get<UpdateFlow>(commands[0]).stream, &share);
+    EXPECT_EQ(std::get<RemoveFlow>(commands[1]).stream, &share);
+    table.remove_flow(kA, FlowId{1});
+    EXPECT_EQ(count<RemoveFlow>(apply(0)), 1U);
+}
+
+TEST_F(SharedStreamTest, ShareWithoutConsumersClosesOnceTheStreamHasFew) {
+    Stream& share = open_complete_share();
+    add(1'000, 1'000);
+    table.remove_flow(kA, FlowId{1'000});
+    std::uint64_t flow = kSharedFrom + 1;
+    for (; flow > kSharedFrom / 2 - 1; --flow) {
+        EXPECT_EQ(count<StopShare>(apply(0)), 0U);
+        table.remove_flow(kA, FlowId{flow});
+    }
+    const auto at_owner = apply(0);
+    ASSERT_EQ(count<StopShare>(at_owner), 1U);
+    EXPECT_EQ(std::get<StopShare>(at_owner.back()).share, &share);
+    EXPECT_EQ(count<CloseShare>(apply(1)), 0U);
+    table.advance();
+    const auto at_helper = apply(1);
+    ASSERT_EQ(at_helper.size(), 1U);
+    EXPECT_EQ(std::get<CloseShare>(at_helper[0]).share, &share);
+    EXPECT_EQ(memory.ring_packets_left(), 256U);
+    settle();
+    EXPECT_EQ(memory.ring_packets_left(), 320U);
+    EXPECT_EQ(memory.retired(), 0U);
+}
+
+TEST_F(SharedStreamTest, HelperIsToldAfterTheOwnerHasStopped) {
+    open_complete_share();
+    add(1'000, 1'009);
+    for (std::uint64_t flow = 1'000; flow <= 1'009; ++flow) {
+        table.remove_flow(kA, FlowId{flow});
+    }
+    for (std::uint64_t flow = kSharedFrom / 2; flow <= kSharedFrom + 1; ++flow) {
+        table.remove_flow(kA, FlowId{flow});
+    }
+    table.advance();  // the owner has not applied it
+    EXPECT_EQ(count<CloseShare>(apply(1)), 0U);
+    apply(0);
+    table.advance();
+    EXPECT_EQ(count<CloseShare>(apply(1)), 1U);
+}
+
+TEST_F(SharedStreamTest, ShareOpensAnewWhileTheOldOneCloses) {
+    Stream& first = open_complete_share();
+    for (std::uint64_t flow = kSharedFrom / 2; flow <= kSharedFrom + 1; ++flow) {
+        table.remove_flow(kA, FlowId{flow});
+    }
+    add(2'000, 2'000 + kSharedFrom);
+    EXPECT_FALSE(table.has_settled());
+    ASSERT_TRUE(table.add_flow(kA, place(3'000), 0, 0).ok());
+    table.advance();
+    const auto commands = apply(1);
+    EXPECT_EQ(count<CloseShare>(commands), 1U);
+    EXPECT_EQ(memory.ring_packets_left(), 192U);
+    EXPECT_NE(&first, stream);
+}
+
+TEST_F(SharedStreamTest, SharesCloseAfterTheStream) {
+    Stream& share = open_complete_share();
+    add(1'000, 1'009);
+    table.close(kA);
+    EXPECT_EQ(count<CloseStream>(apply(1)), 1U);
+    table.advance();
+    EXPECT_EQ(count<CloseStream>(apply(0)), 1U);
+    EXPECT_TRUE(table.advance().closed.empty());
+    const auto commands = apply(1);
+    ASSERT_EQ(commands.size(), 1U);
+    EXPECT_EQ(std::get<CloseShare>(commands[0]).share, &share);
+    EXPECT_EQ(table.advance().closed, std::vector{kA});
+    table.advance();
+    EXPECT_EQ(memory.retired(), 0U);
+    EXPECT_EQ(memory.ring_packets_left(), 384U);
+    EXPECT_TRUE(table.has_settled());
+}
+
+TEST_F(SharedStreamTest, StreamClosesWithAShareThatStops) {
+    open_complete_share();
+    for (std::uint64_t flow = kSharedFrom / 2; flow <= kSharedFrom + 1; ++flow) {
+        table.remove_flow(kA, FlowId{flow});
+    }
+    table.close(kA);
+    EXPECT_EQ(settle().closed, std::vector{kA});
+    EXPECT_EQ(settle().closed.size(), 0U);
+    EXPECT_EQ(memory.retired(), 0U);
+    EXPECT_EQ(memory.ring_packets_left(), 384U);
+}
+
+TEST_F(SharedStreamTest, GoesOnAloneWhenHistoryIsShort) {
+    open(kB);  // half of all there is may not be shares'
+    open(StreamId{3});
+    settle();
+    add(1, kSharedFrom + 10);
+    EXPECT_EQ(memory.ring_packets_left(), 192U);
+    EXPECT_EQ(add(1'000, 1'010), 0U);
+}
+
+TEST_F(SharedStreamTest, FiguresAreOfOwnerAndSharesWhateverBecomesOfThem) {
+    Stream& share = open_complete_share();
+    stream->counters.packets_in.set(10);
+    stream->counters.copies.set(100);
+    stream->counters.copy_bytes.set(1'000);
+    stream->counters.ring_packets.set(5);
+    share.counters.copies.set(20);
+    share.counters.copy_bytes.set(200);
+    share.counters.dropped.set(3);
+    share.counters.ring_packets.set(5);
+    for (int round = 0; round < 2; ++round) {
+        const StreamTable::Figures figures = table.find(kA)->figures;
+        EXPECT_EQ(figures.packets_in, 10U);
+        EXPECT_EQ(figures.copies, 120U);
+        EXPECT_EQ(figures.copy_bytes, 1'200U);
+        EXPECT_EQ(figures.dropped, 3U);
+        EXPECT_EQ(figures.ring_packets, 5U);
+        for (std::uint64_t flow = 1; flow <= kSharedFrom + 1; ++flow) {
+            table.remove_flow(kA, FlowId{flow});
+        }
+        settle();  // the share closes
+    }
+    EXPECT_EQ(memory.ring_packets_left(), 320U);
+    EXPECT_EQ(table.copy_bytes(), 1'200U);
+    table.close(kA);
+    settle();
+    EXPECT_EQ(table.copy_bytes(), 1'200U);
+}
+
+TEST_F(SharedStreamTest, HasSettledWhenTheShareIsComplete) {
+    Stream& share = open_share();
+    EXPECT_FALSE(table.has_settled());
+    share.progress.complete.set(1);
+    EXPECT_TRUE(table.has_settled());
+    EXPECT_TRUE(table.add_flow(kA, place(5'000), 0, 0).ok());
+    EXPECT_FALSE(table.has_settled());
+}
+
+TEST_F(StreamTableTest, OneWorkerAloneSharesNothing) {
+    StreamTable alone(config(), memory, std::span{workers}.first(1));
+    ASSERT_TRUE(alone.open(kA, "a").ok());
+    for (std::uint64_t flow = 1; flow <= 3 * kSharedFrom; ++flow) {
+        ASSERT_TRUE(alone.add_flow(kA, place(flow), 0, 0).ok());
+    }
+    EXPECT_EQ(count<AddFlow>(apply(0)), 3 * kSharedFrom);
+    EXPECT_TRUE(apply(1).empty());
 }
 
 }  // namespace
