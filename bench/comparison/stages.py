@@ -34,6 +34,7 @@ _STAGE_OF_FILE = {
     "replicate": "replicate",
     "active_streams": "replicate",
     "owned_streams": "replicate",
+    "shares": "replicate",
     "flow": "replicate",
     "flow_group": "replicate",
     "packet_copy": "packet_copy",

@@ -16,6 +16,7 @@
 #include <memory>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace penstock::bench {
 namespace {
@@ -24,25 +25,43 @@ namespace {
 constexpr std::uint32_t kCapturePacketsMin = 512;
 /// What net_pcap gives every port, in infinite_rx mode, too.
 constexpr MacAddress kCapturePortMac{{0x02, 0x70, 0x63, 0x61, 0x70, 0x00}};
+constexpr MacAddress kOtherMac{{0x02, 0x70, 0x63, 0x61, 0x70, 0xff}};
+constexpr std::uint32_t kPayloadBytesMin = 8;
 
-CaptureContent content_of(const ReplicatePlan& plan, const MacAddress& to_mac) {
+/// The queue of worker `worker` brings the streams it owns, as of a NIC that steers by UDP port:
+/// streams open at the workers in turn. A queue without any cannot be empty: it brings the smallest
+/// frames for somebody else, which die on sight.
+CaptureContent content_of(const ReplicatePlan& plan, std::size_t worker, const MacAddress& to_mac) {
     CaptureContent content;
     content.to_mac = to_mac;
     content.to = RelayRig::address_of(0);
     content.from = RelayRig::publisher();
-    for (std::uint32_t stream = 0; stream < plan.rig.streams; ++stream) {
+    const std::size_t workers = plan.rig.worker_cpus.size();
+    for (std::size_t stream = worker; stream < plan.rig.streams; stream += workers) {
         content.udp_ports.push_back(static_cast<std::uint16_t>(RelayRig::kFirstUdpPort + stream));
     }
-    content.packets = std::max(kCapturePacketsMin, plan.rig.streams);
     content.payload_bytes = plan.payload_bytes;
+    if (content.udp_ports.empty()) {
+        content.to_mac = kOtherMac;
+        content.udp_ports = {RelayRig::kFirstUdpPort};
+        content.payload_bytes = kPayloadBytesMin;
+    }
+    const auto streams = static_cast<std::uint32_t>(content.udp_ports.size());
+    content.packets = std::max(kCapturePacketsMin, streams);
     return content;
 }
 
-/// Every queue plays the same capture.
-std::string capture_devargs(const std::filesystem::path& path, std::size_t workers) {
+/// Writes what each queue plays into `directory`. Returns: the port that plays it.
+Result<std::string> capture_devargs(const ReplicatePlan& plan,
+                                    const std::filesystem::path& directory) {
     std::string devargs = "net_pcap0";
-    for (std::size_t worker = 0; worker < workers; ++worker) {
-        devargs += fmt::format(",rx_pcap={}", path.string());
+    for (std::size_t worker = 0; worker < plan.rig.worker_cpus.size(); ++worker) {
+        const std::filesystem::path capture = directory / fmt::format("{}.pcap", worker);
+        const CaptureContent content = content_of(plan, worker, kCapturePortMac);
+        if (auto written = write_capture(capture, content); !written) {
+            return written.error();
+        }
+        devargs += fmt::format(",rx_pcap={}", capture.string());
     }
     return devargs + ",infinite_rx=1";
 }
@@ -54,17 +73,18 @@ struct Setting {
 };
 
 Result<Setting> set_up_instant(const ReplicatePlan& plan, RigOptions options) {
-    options.ports.front() = InstantSource::devargs(content_of(plan, {}));
+    options.ports.front() = InstantSource::devargs(plan.payload_bytes);
     auto rig = RelayRig::create(options);
     if (!rig) {
         return std::move(rig).error();
     }
     const Machine& machine = (*rig)->machine();
     const Port& port = machine.ports.front();
-    auto source = InstantSource::start(port.queue_of(0).port_id,
-                                       options.worker_cpus.size(),
-                                       content_of(plan, port.info().mac),
-                                       *machine.payloads.get());
+    std::vector<CaptureContent> contents;
+    for (std::size_t worker = 0; worker < options.worker_cpus.size(); ++worker) {
+        contents.push_back(content_of(plan, worker, port.info().mac));
+    }
+    auto source = InstantSource::start(port.queue_of(0).port_id, contents, *machine.payloads.get());
     if (!source) {
         return std::move(source).error();
     }
@@ -98,11 +118,11 @@ Result<Setting> set_up(const ReplicatePlan& plan) {
     if (!directory) {
         return directory.error();
     }
-    const std::filesystem::path capture = directory->path() / "content.pcap";
-    if (auto written = write_capture(capture, content_of(plan, kCapturePortMac)); !written) {
-        return written.error();
+    auto devargs = capture_devargs(plan, directory->path());
+    if (!devargs) {
+        return devargs.error();
     }
-    options.ports.front() = capture_devargs(capture, plan.rig.worker_cpus.size());
+    options.ports.front() = std::move(devargs).value();
     return set_up_relay(options);
 }
 

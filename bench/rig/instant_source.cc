@@ -20,29 +20,27 @@ void clear_data(rte_mempool* /*pool*/, void* /*argument*/, void* object, unsigne
 
 }  // namespace
 
-std::string InstantSource::devargs(const CaptureContent& content) {
-    return fmt::format("net_null1,size={}", kIpv4FrameHeaderBytes + content.payload_bytes);
+std::string InstantSource::devargs(std::uint32_t payload_bytes) {
+    return fmt::format("net_null1,size={}", kIpv4FrameHeaderBytes + payload_bytes);
 }
 
-Result<std::unique_ptr<InstantSource>> InstantSource::start(std::uint16_t port_id,
-                                                            std::size_t queues,
-                                                            const CaptureContent& content,
-                                                            rte_mempool& pool) {
-    auto source = std::make_unique<InstantSource>();
-    const std::vector<std::uint8_t> payload(content.payload_bytes);
-    const std::size_t packets = std::max<std::size_t>(content.packets, content.udp_ports.size());
-    for (std::size_t i = 0; i < packets; ++i) {
-        const std::vector<std::uint8_t> frame =
-            frame_of(content, content.udp_ports[i % content.udp_ports.size()], payload);
-        Line line{};
-        std::copy_n(frame.begin(), std::min(frame.size(), line.size()), line.begin());
-        source->lines_.push_back(line);
-    }
+Result<std::unique_ptr<InstantSource>> InstantSource::start(
+    std::uint16_t port_id, const std::vector<CaptureContent>& contents, rte_mempool& pool) {
     rte_mempool_obj_iter(&pool, clear_data, nullptr);
-    source->queues_.resize(queues, {.lines = &source->lines_, .next = 0});
-    for (std::size_t queue = 0; queue < queues; ++queue) {
-        if (rte_eth_add_rx_callback(
-                port_id, static_cast<std::uint16_t>(queue), fill, &source->queues_[queue]) ==
+    auto source = std::make_unique<InstantSource>();
+    source->queues_.resize(contents.size());
+    for (std::size_t i = 0; i < contents.size(); ++i) {
+        Queue& queue = source->queues_[i];
+        const CaptureContent& content = contents[i];
+        const std::vector<std::uint8_t> payload(content.payload_bytes);
+        for (std::uint32_t packet = 0; packet < content.packets; ++packet) {
+            const std::uint16_t udp_port = content.udp_ports[packet % content.udp_ports.size()];
+            const std::vector<std::uint8_t> frame = frame_of(content, udp_port, payload);
+            Line line{};
+            std::copy_n(frame.begin(), std::min(frame.size(), line.size()), line.begin());
+            queue.lines.push_back(line);
+        }
+        if (rte_eth_add_rx_callback(port_id, static_cast<std::uint16_t>(i), fill, &queue) ==
             nullptr) {
             return Error{ErrorCode::system,
                          "DPDK does not let us fill what is received: it was built without "
@@ -60,11 +58,10 @@ std::uint16_t InstantSource::fill(std::uint16_t /*port*/,
                                   std::uint16_t /*count_max*/,
                                   void* its) {
     auto& queue = *static_cast<Queue*>(its);
-    const std::vector<Line>& lines = *queue.lines;
     std::size_t next = queue.next;
     for (std::uint16_t i = 0; i < count; ++i) {
-        std::memcpy(rte_pktmbuf_mtod(packets[i], void*), lines[next].data(), sizeof(Line));
-        next = next + 1 < lines.size() ? next + 1 : 0;
+        std::memcpy(rte_pktmbuf_mtod(packets[i], void*), queue.lines[next].data(), sizeof(Line));
+        next = next + 1 < queue.lines.size() ? next + 1 : 0;
     }
     queue.next = next;
     return count;
