@@ -103,6 +103,12 @@ constexpr Line kSecondBits = line_of({0,
                                       0xff,
                                       0xff});
 
+/// A guess at whether streams change from packet to packet.
+bool is_mixed(ContentBurst content) noexcept {
+    return content.size() > 1 && (content[0].stream != content[1].stream ||
+                                  content.front().stream != content.back().stream);
+}
+
 /// Whether a payload begins like a session message; it may be shorter than that.
 bool may_be_message(const std::uint8_t* payload) noexcept {
     return load<std::uint64_t>(payload) == Be64{kMessageMagic}.raw();
@@ -164,39 +170,44 @@ void Classify::prefetch_streams(Burst frames) const noexcept {
     }
 }
 
+/// What the addresses and ports of content say: the same of all packets of a stream.
+struct Classify::Source {
+    Stream* stream = nullptr;
+    std::uint64_t addresses = 0;  // both IP addresses, added
+    HeaderSums sums;
+
+    Source() = default;
+    Source(const rte_ipv4_hdr& ip, const rte_udp_hdr& udp, Stream* its) noexcept
+        : stream(its), addresses(std::uint64_t{ip.src_addr} + ip.dst_addr), sums(ip, udp) {}
+
+    /// Whether the IP header's checksum is right. Sums of 32-bit words fold to the same as those of
+    /// 16-bit ones.
+    [[nodiscard]] bool ip_checksum_holds(const std::uint8_t* ip) const noexcept {
+        return is_zero_sum(addresses + load<std::uint32_t>(ip) + load<std::uint32_t>(ip + 4) +
+                           load<std::uint32_t>(ip + 8));
+    }
+};
+
 /// Content of a stream comes from one address to one address, packet after packet: what has been
 /// found out about the headers of one need not be found out again of the next, if they are the
 /// same.
 class Classify::LastContent {
   public:
-    [[nodiscard]] Stream* stream() const noexcept { return stream_; }
-    [[nodiscard]] bool has_changed() const noexcept { return changes_ > 1; }
+    [[nodiscard]] const Source& source() const noexcept { return source_; }
     /// Whether all in the headers is the same that says whose content this is: MAC address,
     /// protocols, being no fragment, addresses, ports.
     [[nodiscard]] bool has_headers_of(const std::uint8_t* frame) const noexcept {
         const Line differs = ((load_line(frame) ^ first_) & kFirstBits) |
                              ((load_line(frame + kSecondAt) ^ second_) & kSecondBits);
-        return stream_ != nullptr &&
+        return source_.stream != nullptr &&
                (differs[0] | differs[1] | (load<std::uint32_t>(frame + kPortsAt) ^ ports_)) == 0;
     }
-    void remember(const std::uint8_t* frame, Stream* stream) noexcept {
-        const auto& ip = *reinterpret_cast<const rte_ipv4_hdr*>(frame + kEthernetBytes);
-        const auto& udp = *reinterpret_cast<const rte_udp_hdr*>(frame + kPortsAt);
-        ++changes_;
-        stream_ = stream;
+    void remember(const std::uint8_t* frame, const Source& source) noexcept {
+        source_ = source;
         first_ = load_line(frame);
         second_ = load_line(frame + kSecondAt);
         ports_ = load<std::uint32_t>(frame + kPortsAt);
-        addresses_ = std::uint64_t{ip.src_addr} + ip.dst_addr;
-        sums_ = HeaderSums{ip, udp};
     }
-    /// Whether the IP header's checksum is right. Sums of 32-bit words fold to the same as those of
-    /// 16-bit ones.
-    [[nodiscard]] bool ip_checksum_holds(const std::uint8_t* ip) const noexcept {
-        return is_zero_sum(addresses_ + load<std::uint32_t>(ip) + load<std::uint32_t>(ip + 4) +
-                           load<std::uint32_t>(ip + 8));
-    }
-    [[nodiscard]] const HeaderSums& sums() const noexcept { return sums_; }
 
   private:
     static constexpr std::size_t kPortsAt = kEthernetBytes + kIpv4Bytes;
@@ -207,13 +218,10 @@ class Classify::LastContent {
         return line;
     }
 
-    std::uint32_t changes_ = 0;
-    Stream* stream_ = nullptr;
+    Source source_;
     Line first_{};
     Line second_{};
     std::uint32_t ports_ = 0;
-    std::uint64_t addresses_ = 0;  // both, added
-    HeaderSums sums_;
 };
 
 /// Whose content a frame is, going by its addresses, ports and protocols: nullptr if there is
@@ -244,7 +252,7 @@ class Classify::LastContent {
 
 [[gnu::always_inline]] inline bool Classify::take_plain_content(rte_mbuf& frame,
                                                                 const PortIdentity& port,
-                                                                LastContent& last,
+                                                                LastContent* last,
                                                                 Content& content) const noexcept {
     // What a NIC may have found that has to be looked into.
     constexpr std::uint64_t kDoubts =
@@ -255,34 +263,55 @@ class Classify::LastContent {
         return false;
     }
     const auto* at = rte_pktmbuf_mtod(&frame, const std::uint8_t*);
-    if (!last.has_headers_of(at)) [[unlikely]] {
+    const auto* ip_at = at + kEthernetBytes;
+    const auto& ip = *reinterpret_cast<const rte_ipv4_hdr*>(ip_at);
+    const auto& udp = *reinterpret_cast<const rte_udp_hdr*>(ip_at + kIpv4Bytes);
+    Source source;
+    if (last != nullptr && last->has_headers_of(at)) [[likely]] {
+        source = last->source();
+    } else {
         Stream* stream = plain_stream_of(at, port);
         if (stream == nullptr) {
             return false;
         }
-        last.remember(at, stream);
         Replicate::prefetch(*stream);
+        source = Source{ip, udp, stream};
+        if (last != nullptr) {
+            last->remember(at, source);
+        }
     }
-    const auto* ip_at = at + kEthernetBytes;
-    const auto& udp = *reinterpret_cast<const rte_udp_hdr*>(ip_at + kIpv4Bytes);
     const std::uint32_t udp_bytes = to_host(udp.dgram_len);
-    const std::uint32_t total_bytes =
-        to_host(reinterpret_cast<const rte_ipv4_hdr*>(ip_at)->total_length);
+    const std::uint32_t total_bytes = to_host(ip.total_length);
     if (udp_bytes < kUdpBytes || udp_bytes + kIpv4Bytes != total_bytes ||
-        total_bytes + kEthernetBytes > frame_bytes || !last.ip_checksum_holds(ip_at) ||
+        total_bytes + kEthernetBytes > frame_bytes || !source.ip_checksum_holds(ip_at) ||
         may_be_message(at + kIpv4FrameHeaderBytes)) {
         return false;
     }
-    const std::uint32_t sum = last.sums().payload_sum(udp);
+    const std::uint32_t sum = source.sums.payload_sum(udp);
     if (sum == kNoSum) {
         return false;
     }
-    content = {.stream = last.stream(),
+    content = {.stream = source.stream,
                .packet = &frame,
                .payload_bytes = static_cast<std::uint16_t>(udp_bytes - kUdpBytes),
                .payload_sum = static_cast<std::uint16_t>(sum)};
     trim(frame, kIpv4FrameHeaderBytes, content.payload_bytes);
     return true;
+}
+
+[[gnu::always_inline]] inline std::size_t Classify::take(Burst frames,
+                                                         std::uint8_t port,
+                                                         LastContent* last) noexcept {
+    const PortIdentity& identity = ports_[port];
+    std::size_t accepted = 0;
+    for (rte_mbuf* frame : frames) {
+        if (take_plain_content(*frame, identity, last, content_[accepted])) [[likely]] {
+            ++accepted;
+        } else {
+            accepted += examine(frame, port, content_[accepted]) ? 1 : 0;
+        }
+    }
+    return accepted;
 }
 
 ContentBurst Classify::by_stream(Burst frames, std::uint8_t port) noexcept {
@@ -292,17 +321,14 @@ ContentBurst Classify::by_stream(Burst frames, std::uint8_t port) noexcept {
     if (mixed_) {
         prefetch_streams(frames);
     }
-    const PortIdentity& identity = ports_[port];
-    LastContent last;
     std::size_t accepted = 0;
-    for (rte_mbuf* frame : frames) {
-        if (take_plain_content(*frame, identity, last, content_[accepted])) [[likely]] {
-            ++accepted;
-        } else {
-            accepted += examine(frame, port, content_[accepted]) ? 1 : 0;
-        }
+    if (mixed_) {
+        accepted = take(frames, port, nullptr);
+    } else {
+        LastContent last;
+        accepted = take(frames, port, &last);
     }
-    mixed_ = last.has_changed();
+    mixed_ = is_mixed({content_.data(), accepted});
     flush(session_messages_);
     flush(exceptions_);
     flush(hand_over_);

@@ -55,20 +55,23 @@ class Classify {
         std::uint64_t mac;      // its six bytes as a frame begins with them, then zeros
         std::uint32_t address;  // network order
     };
+    struct Source;
     class LastContent;
 
     /// Judges in one go what nearly all frames are: content of a stream of our own, from its
     /// publisher, with nothing unusual about it; the same verdict as examine_frame()'s.
-    /// `last`:  what plain content came before it in this burst.
+    /// `last`:  what plain content came before it in this burst; nullptr if that would not help.
     /// Returns: whether it is, with `content` filled and the frame trimmed. If not, the frame is
     /// untouched and has yet to be examined.
     [[nodiscard]] bool take_plain_content(rte_mbuf& frame,
                                           const PortIdentity& port,
-                                          LastContent& last,
+                                          LastContent* last,
                                           Content& content) const noexcept;
     [[nodiscard]] Stream* plain_stream_of(const std::uint8_t* frame,
                                           const PortIdentity& port) const noexcept;
     void prefetch_streams(Burst frames) const noexcept;
+    /// Returns: how many of the frames are in content_ now; the others are gone.
+    [[nodiscard]] std::size_t take(Burst frames, std::uint8_t port, LastContent* last) noexcept;
     /// Whether it is content, with `content` filled and the frame trimmed; if not, it is gone.
     [[nodiscard]] bool examine(rte_mbuf* frame, std::uint8_t port, Content& content) noexcept;
     void give_or_drop(rte_mbuf* frame, const Verdict& verdict) noexcept;
@@ -97,7 +100,7 @@ class Classify {
     Outgoing session_messages_;
     Outgoing exceptions_;
     Outgoing hand_over_;  // to one worker at a time
-    bool mixed_ = false;  // whether the last burst was of several streams: the next will be, too
+    bool mixed_ = false;  // whether the last burst was of many streams: the next will be, too
     std::array<Content, kRxBurstPackets> content_{};
 };
 

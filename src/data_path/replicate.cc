@@ -173,22 +173,68 @@ bool Replicate::has_more(const Stream& stream) noexcept {
            (first_not_given(stream) != next || is_filling_shares(stream));
 }
 
+[[gnu::always_inline]] inline CopyShape Replicate::shape_of(const Slot& slot,
+                                                            std::uint8_t port) const noexcept {
+    // A chain may not end in an empty segment: some NICs stop their queue over it.
+    const bool self_contained =
+        slot.payload_bytes == 0 ||
+        slot.payload_bytes <= config_.ports[port].copy_mode.inline_payload_bytes_max;
+    return self_contained ? CopyShape::self_contained : CopyShape::chained;
+}
+
+/// What fan_out() comes down to where all flows lie in one chunk and their copies in one burst: of
+/// streams with few consumers it is nearly all of the cost that is not the copies' own.
+[[gnu::always_inline]] inline bool Replicate::send_in_one(Stream& stream,
+                                                          const Slot& slot) noexcept {
+    const auto port = static_cast<std::uint8_t>(std::countr_zero(stream.live_ports));
+    const PacketCount live = stream.live;
+    if (!std::has_single_bit(stream.live_ports) || live > kFlowsPerChunk) {
+        return false;
+    }
+    const FlowGroup& group = stream.groups[port];
+    const std::span<rte_mbuf* const> fresh = tx_.fresh(port);
+    if (fresh.size() < live || group.position_of(0) != 0) {
+        return false;
+    }
+    const CommonHeaders& common = group.common();
+    const FlowChunk& chunk = group.chunk_of(0);
+    const CopyShape shape = shape_of(slot, port);
+    make_copies(fresh.first(live), common, chunk.headers.data(), slot, shape);
+    if (shape == CopyShape::chained) {  // the packet's own reference is the last copy's
+        rte_mbuf_refcnt_update(slot.packet, static_cast<std::int16_t>(live - 1));
+    } else {
+        rte_pktmbuf_free_seg(slot.packet);
+    }
+    made_ += live;
+    tx_.add_fresh(port,
+                  {.stream = &stream,
+                   .live_flows = chunk.records.data(),
+                   .copies = live,
+                   .payload_bytes = slot.payload_bytes,
+                   .frame_bytes = std::uint32_t{common.header_bytes} + slot.payload_bytes});
+    return true;
+}
+
 void Replicate::send_at_once(Stream& stream, ContentBurst content) noexcept {
     if (stream.live == 1) {
         pass(stream, content);
         return;
     }
+    std::uint64_t bytes = 0;
     for (const Content& arrived : content) {
-        FanoutCursor cursor;
         const Slot slot{.packet = arrived.packet,
                         .payload_bytes = arrived.payload_bytes,
                         .payload_sum = arrived.payload_sum,
                         .arrival_ticks = 0};
-        fan_out(stream, slot, cursor, kQuantumCopies);
-        rte_pktmbuf_free_seg(arrived.packet);
-        stream.sent_at_once.bytes += arrived.payload_bytes;
+        if (!send_in_one(stream, slot)) {
+            FanoutCursor cursor;
+            fan_out(stream, slot, cursor, kQuantumCopies);
+            rte_pktmbuf_free_seg(slot.packet);
+        }
+        bytes += arrived.payload_bytes;
     }
     stream.sent_at_once.packets += content.size();
+    stream.sent_at_once.bytes += bytes;
 }
 
 /// To the only live flow, each packet in its own mbuf.
@@ -299,14 +345,9 @@ std::uint32_t Replicate::copy(const Slot& slot,
     }
     copies = copies.first(std::min<std::size_t>(copies.size(), run.copies));
     run.copies = static_cast<std::uint32_t>(copies.size());
-    // A chain may not end in an empty segment: some NICs stop their queue over it.
-    const bool self_contained =
-        slot.payload_bytes == 0 ||
-        slot.payload_bytes <= config_.ports[port].copy_mode.inline_payload_bytes_max;
-    if (self_contained) {
-        make_copies(copies, common, headers, slot, CopyShape::self_contained);
-    } else {
-        make_copies(copies, common, headers, slot, CopyShape::chained);
+    const CopyShape shape = shape_of(slot, port);
+    make_copies(copies, common, headers, slot, shape);
+    if (shape == CopyShape::chained) {
         // Once per packet and burst, and never for a whole fan-out: the count has 16 bits.
         rte_mbuf_refcnt_update(slot.packet, static_cast<std::int16_t>(run.copies));
     }

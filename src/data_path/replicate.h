@@ -4,6 +4,7 @@
 #include "data_path/burst.h"
 #include "data_path/counters.h"
 #include "data_path/mailbox.h"
+#include "data_path/packet_copy.h"
 #include "data_path/stream.h"
 #include "data_path/tx.h"
 #include "data_path/worker.h"
@@ -49,10 +50,15 @@ class Replicate {
             rte_prefetch0(stream.first_headers + i);
         }
     }
-    /// Whether packets that come in now need not go through the ring: see Stream::at_once, and this
-    /// turn must have room for them.
-    [[nodiscard]] bool may_send_at_once(const Stream& stream) const noexcept {
-        return stream.at_once && made_ < kTurnCopies;
+    /// How many packets of one stream that come in now, of `packets`, need not go through the ring:
+    /// see Stream::at_once; and their copies must have room in this turn.
+    [[nodiscard]] std::size_t packets_at_once(const Stream& stream,
+                                              std::size_t packets) const noexcept {
+        if (!stream.at_once || made_ >= kTurnCopies) {
+            return 0;
+        }
+        const std::size_t room = kTurnCopies - made_;
+        return packets * stream.live <= room ? packets : room / stream.live;
     }
     /// Sends packets of one such stream to all its consumers; to a single one in the mbufs they
     /// came in.
@@ -100,11 +106,14 @@ class Replicate {
                         PacketCount copies_max) noexcept;
     /// Copies of one packet, at most `run.copies` of them, to flows whose headers lie side by side;
     /// none, with DropReason::no_copy_mbuf, if there are no mbufs. Returns: copies due.
+    [[nodiscard]] CopyShape shape_of(const Slot& slot, std::uint8_t port) const noexcept;
     std::uint32_t copy(const Slot& slot,
                        std::uint8_t port,
                        const FlowHeaders* headers,
                        CopyRun run) noexcept;
     void pass(Stream& stream, ContentBurst content) noexcept;
+    /// Whether it could, and has. Owns: takes the packet if so.
+    [[nodiscard]] bool send_in_one(Stream& stream, const Slot& slot) noexcept;
     static void find_live_ports(Stream& stream) noexcept;
     static void settle(Stream& stream) noexcept;
     void promote(Stream& stream, FlowRecord& flow) noexcept;

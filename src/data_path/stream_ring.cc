@@ -7,9 +7,7 @@
 #include <rte_prefetch.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
-#include <span>
 
 namespace penstock {
 
@@ -76,48 +74,44 @@ Sequence StreamRing::first_within(Ticks age, Ticks now) const noexcept {
 
 namespace {
 
-/// Packets of one stream, one after the other.
-struct Run {
-    Stream* stream;
-    std::uint32_t packets;
-    std::uint32_t payload_bytes;
-};
-using Runs = std::array<Run, kRxBurstPackets>;
-
-std::span<Run> runs_of(ContentBurst content, Runs& runs) noexcept {
-    std::size_t count = 0;
-    for (std::size_t i = 0; i < content.size();) {
-        Run run{.stream = content[i].stream, .packets = 0, .payload_bytes = 0};
-        for (; i < content.size() && content[i].stream == run.stream; ++i) {
-            run.packets += 1;
-            run.payload_bytes += content[i].payload_bytes;
-        }
-        runs[count++] = run;
+/// How many of the first packets are of the first one's stream.
+std::size_t run_length(ContentBurst content) noexcept {
+    std::size_t length = 1;
+    while (length < content.size() && content[length].stream == content[0].stream) {
+        ++length;
     }
-    return std::span{runs}.first(count);
+    return length;
+}
+
+/// Applies `step` to each stream whose packets go through its ring, once for each run of them.
+template <typename Step>
+void for_each_ring(ContentBurst content, Step step) noexcept {
+    for (; !content.empty(); content = content.subspan(run_length(content))) {
+        if (!content[0].stream->at_once) {
+            step(*content[0].stream);
+        }
+    }
 }
 
 /// Fetches what storing will touch, step by step, so that the misses of all streams overlap.
-void prefetch(std::span<const Run> runs) noexcept {
-    for (const Run& run : runs) {
-        rte_prefetch0(&run.stream->ring);
-        rte_prefetch0(&run.stream->totals);
-    }
-    for (const Run& run : runs) {
-        run.stream->ring.prefetch_slots();
-    }
-    for (const Run& run : runs) {
-        if (run.stream->ring.is_full()) {
-            run.stream->ring.prefetch_oldest();
+void prefetch(ContentBurst content) noexcept {
+    for_each_ring(content, [](const Stream& stream) {
+        rte_prefetch0(&stream.ring);
+        rte_prefetch0(&stream.totals);
+    });
+    for_each_ring(content, [](const Stream& stream) { stream.ring.prefetch_slots(); });
+    for_each_ring(content, [](const Stream& stream) {
+        if (stream.ring.is_full()) {
+            stream.ring.prefetch_oldest();
         }
-    }
+    });
 }
 
-void push(const Run& run, ContentBurst content, Ticks now) noexcept {
-    Stream& stream = *run.stream;
-    stream.totals.packets_in += run.packets;
-    stream.totals.bytes_in += run.payload_bytes;
-    for (const Content& arrived : content) {
+/// `run`: packets of one stream.
+void push(Stream& stream, ContentBurst run, Ticks now) noexcept {
+    stream.totals.packets_in += run.size();
+    for (const Content& arrived : run) {
+        stream.totals.bytes_in += arrived.payload_bytes;
         stream.ring.push({.packet = arrived.packet,
                           .payload_bytes = arrived.payload_bytes,
                           .payload_sum = arrived.payload_sum,
@@ -129,20 +123,21 @@ void push(const Run& run, ContentBurst content, Ticks now) noexcept {
 
 PacketCount store(ContentBurst content, Ticks now, Replicate& replicate) noexcept {
     const auto packets = static_cast<PacketCount>(content.size());
-    Runs room;
-    const std::span<const Run> runs = runs_of(content, room);
-    if (runs.size() > 1 && runs.front().stream->keeps_history) {
-        prefetch(runs);
+    if (!content.empty() && !content.front().stream->at_once) {
+        prefetch(content);
     }
-    for (const Run& run : runs) {
-        const ContentBurst of_run = content.first(run.packets);
-        if (replicate.may_send_at_once(*run.stream)) {
-            replicate.send_at_once(*run.stream, of_run);
-        } else {
-            push(run, of_run, now);
-            replicate.activate(*run.stream);
+    while (!content.empty()) {
+        const ContentBurst run = content.first(run_length(content));
+        Stream& stream = *run[0].stream;
+        const std::size_t at_once = replicate.packets_at_once(stream, run.size());
+        if (at_once > 0) {
+            replicate.send_at_once(stream, run.first(at_once));
         }
-        content = content.subspan(run.packets);
+        if (at_once < run.size()) {
+            push(stream, run.subspan(at_once), now);
+            replicate.activate(stream);
+        }
+        content = content.subspan(run.size());
     }
     return packets;
 }

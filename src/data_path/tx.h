@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 namespace penstock {
@@ -50,7 +52,8 @@ class Tx {
     /// Owns: takes them.
     void add_fresh(std::uint8_t port, const CopyRun& run) noexcept {
         Pending& pending = pending_[port];
-        std::copy_n(&pending.fresh[pending.fresh_at], run.copies, &pending.packets[pending.count]);
+        copy_pointers(
+            &pending.fresh[pending.fresh_at], run.copies, &pending.packets[pending.count]);
         pending.fresh_at += run.copies;
         pending.runs[pending.run_count++] = run;
         finish_add(port, run.copies, std::uint64_t{run.copies} * run.frame_bytes);
@@ -58,7 +61,7 @@ class Tx {
     /// Where the next packets in mbufs of their own go, for `port`: 1..kTxBurstPackets places.
     [[nodiscard]] std::span<rte_mbuf*> room(std::uint8_t port) noexcept {
         Pending& pending = pending_[port];
-        return std::span{pending.packets}.subspan(pending.count);
+        return std::span{pending.packets}.first(kTxBurstPackets).subspan(pending.count);
     }
     /// The first `run.copies` of room() hold packets now; a full burst is sent.
     /// Owns: takes them.
@@ -98,10 +101,17 @@ class Tx {
         std::uint64_t bytes = 0;                 // of frames
         std::uint32_t control_frames = 0;        // control's own, of all
         std::size_t fresh_at = kTxBurstPackets;  // the first of those ready in `fresh`
-        std::array<rte_mbuf*, kTxBurstPackets> packets{};
+        std::array<rte_mbuf*, kTxBurstPackets + kReadAheadPackets> packets{};
         std::array<rte_mbuf*, kTxBurstPackets + kReadAheadPackets> fresh{};
         std::array<CopyRun, kTxBurstPackets> runs{};
     };
+
+    /// Whole cache lines: up to kReadAheadPackets - 1 pointers more, which mean nothing.
+    static void copy_pointers(rte_mbuf* const* from, std::size_t count, rte_mbuf** to) noexcept {
+        for (std::size_t i = 0; i < count; i += kReadAheadPackets) {
+            std::memcpy(to + i, from + i, kReadAheadPackets * sizeof(*from));
+        }
+    }
 
     void finish_add(std::uint8_t port, std::uint32_t packets, std::uint64_t bytes) noexcept {
         Pending& pending = pending_[port];

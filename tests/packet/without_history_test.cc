@@ -1,3 +1,4 @@
+#include "data_path/replicate.h"
 #include "support/numbered_content.h"
 #include "support/packet_builder.h"
 #include "support/worker_world.h"
@@ -5,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <rte_mbuf.h>
 
+#include <map>
 #include <vector>
 
 namespace penstock {
@@ -228,6 +230,106 @@ TEST(WithoutHistory, NothingIsSentOnceTheOnlyConsumerHasLeft) {
     receive_numbers(world, 3, 4);
     world.settle();
     EXPECT_EQ(numbers_by_consumer(world.sent()).at(1), numbers(1, 2));
+    EXPECT_EQ(world.mbufs_in_use(), 0U);
+}
+
+TEST(WithoutHistory, FewConsumersGetPacketsAtOnceSharedOrCopied) {
+    for (const std::uint32_t inline_max : {0U, 256U}) {
+        WorldOptions options;
+        options.inline_payload_bytes_max = inline_max;
+        WorkerWorld world{options};
+        Stream* stream = open_without_history(world);
+        for (unsigned consumer = 1; consumer <= 7; ++consumer) {
+            world.add_flow(stream, consumer);
+        }
+        world.settle();
+        receive_numbers(world, 1, 32);
+        world.turn();
+        EXPECT_EQ(world.waiting(), 7U * 32);  // bursts of 64 do not end where packets do
+        EXPECT_EQ(stream->ring.next(), 0U);   // none went through the ring
+        const auto got = numbers_by_consumer(world.sent());
+        for (unsigned consumer = 1; consumer <= 7; ++consumer) {
+            EXPECT_EQ(got.at(consumer), numbers(1, 32)) << consumer;
+        }
+        world.settle();
+        EXPECT_EQ(world.mbufs_in_use(), 0U);
+    }
+}
+
+TEST(WithoutHistory, BurstToManyConsumersIsCutToWhatATurnHasRoomFor) {
+    constexpr unsigned kConsumers = 200;
+    WorkerWorld world;
+    Stream* stream = open_without_history(world);
+    for (unsigned consumer = 1; consumer <= kConsumers; ++consumer) {
+        world.add_flow(stream, consumer);
+        world.turn();
+    }
+    world.settle();
+    receive_numbers(world, 1, 32);
+    world.turn();
+    // As many whole packets as have room, then a quantum of those that went to the ring.
+    EXPECT_EQ(world.waiting(), kTurnCopies / kConsumers * kConsumers + kQuantumCopies);
+    std::map<unsigned, std::vector<unsigned>> got;
+    for (int turn = 0; turn < 100; ++turn) {
+        for (const auto& [consumer, more] : numbers_by_consumer(world.sent())) {
+            got[consumer].insert(got[consumer].end(), more.begin(), more.end());
+        }
+        world.turn();
+    }
+    for (unsigned consumer = 1; consumer <= kConsumers; ++consumer) {
+        EXPECT_EQ(got[consumer], numbers(1, 32)) << consumer;
+    }
+}
+
+TEST(WithoutHistory, WhatWasSentAtOnceIsCountedForThoseWhoWereThere) {
+    WorkerWorld world;
+    Stream* stream = open_without_history(world);
+    FlowRecord* first = world.add_flow(stream, 1);
+    FlowRecord* second = world.add_flow(stream, 2);
+    world.settle();
+    receive_numbers(world, 1, 10);
+    world.settle();
+    FlowRecord* third = world.add_flow(stream, 3);
+    world.settle();
+    receive_numbers(world, 11, 15);
+    world.settle();
+    world.remove_flow(stream, first);
+    world.settle();
+    receive_numbers(world, 16, 18);
+    world.settle();
+    world.publish_counters();
+    EXPECT_EQ(first->counters.copies.read(), 15U);
+    EXPECT_EQ(second->counters.copies.read(), 18U);
+    EXPECT_EQ(third->counters.copies.read(), 8U);
+    EXPECT_EQ(third->counters.copy_bytes.read(), 8U * kNumberedPayloadBytes);
+    EXPECT_EQ(stream->counters.packets_in.read(), 18U);
+    EXPECT_EQ(stream->counters.bytes_in.read(), 18U * kNumberedPayloadBytes);
+    EXPECT_EQ(stream->counters.copies.read(), 2U * 10 + 3U * 5 + 2U * 3);
+    EXPECT_EQ(stream->counters.copy_bytes.read(), 41U * kNumberedPayloadBytes);
+    const auto got = numbers_by_consumer(world.sent());
+    EXPECT_EQ(got.at(1), numbers(1, 15));
+    EXPECT_EQ(got.at(2), numbers(1, 18));
+    EXPECT_EQ(got.at(3), numbers(11, 18));
+}
+
+TEST(WithoutHistory, UnsentCopiesOfWhatWasSentAtOnceAreCountedByFlow) {
+    WorldOptions options;
+    options.wire_packets = 16;  // holds 15
+    WorkerWorld world{options};
+    Stream* stream = open_without_history(world);
+    FlowRecord* first = world.add_flow(stream, 1);
+    FlowRecord* second = world.add_flow(stream, 2);
+    world.settle();
+    receive_numbers(world, 1, 10);
+    world.turn();
+    world.publish_counters();
+    EXPECT_EQ(first->counters.copies.read(), 8U);
+    EXPECT_EQ(first->counters.lost.read(), 2U);
+    EXPECT_EQ(second->counters.copies.read(), 7U);
+    EXPECT_EQ(second->counters.lost.read(), 3U);
+    EXPECT_EQ(stream->counters.copies.read(), 15U);
+    EXPECT_EQ(stream->counters.dropped.read(), 5U);
+    world.sent();
     EXPECT_EQ(world.mbufs_in_use(), 0U);
 }
 
