@@ -42,7 +42,6 @@ _STAGE_OF_FILE = {
     "tx": "tx",
     "drop": "tx",
     "worker": "worker",
-    "shares": "replicate",
     "mailbox": "worker",
 }
 

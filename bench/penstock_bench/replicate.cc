@@ -53,7 +53,10 @@ void declare(Options& options, Lists& lists, Sweep& sweep) {
     options.text(
         "consumers", lists.consumers, "N,N,...", "consumers of each stream: copies a packet");
     options.text("payload", lists.payloads, "N,N,...", "UDP payload bytes of a packet");
-    options.text("workers", lists.workers, "N,N,...", "workers that share the streams");
+    options.text("workers",
+                 lists.workers,
+                 "N,N,...",
+                 "own streams in turn; past 256 consumers, all share one");
     options.text("history", lists.histories, "on|off|on,off", "keep packets for who joins later");
     options.number("streams", sweep.streams, 1, 40'000, "streams, with as many consumers each");
     options.text(

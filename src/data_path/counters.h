@@ -84,7 +84,7 @@ struct alignas(kCacheLineBytes) StreamCounters {
     Counter dropped;       // content refused or copies lost, all reasons
 };
 
-/// One consumer's share. Written: the stream's owner worker. Read: control.
+/// What happened to one flow. Written: the stream's owner worker. Read: control.
 /// A live consumer gets every packet, so nothing is counted per copy: what it received is what its
 /// stream sent since it went live, plus its history, less what was lost. As of the last
 /// publication: every 0.1 ms the worker publishes its next 16 flows, so of 1,600 each every 10 ms.

@@ -31,7 +31,8 @@ constexpr PacketCount kCommandsPerIteration = 32;
 constexpr std::uint32_t kTurnsWithoutRxMax = 8;
 constexpr std::uint64_t kPublicationsPerSecond = 10'000;
 constexpr std::uint64_t kSamplesPerSecond = 1'000;
-/// At a publication: at most some 5 % of a worker's time, for 2.5 million packets a second.
+/// Evicted at one publication, at most: 2.5 million packets a second, which take some 5 % of a
+/// worker's time.
 constexpr PacketCount kEvictPackets = 256;
 
 /// Whether a period has passed, at most once a period.
@@ -176,7 +177,8 @@ void Worker::State::sample(bool busy) noexcept {
 }
 
 /// Receiving needs free mbufs more than anybody needs the oldest history. A pool that was short is
-/// so until half as many again are free: what is taken then is taken in order of age.
+/// so until half as many again are free: evicting in fewer, longer stretches keeps to the order of
+/// age.
 void Worker::State::look_at_pool() noexcept {
     const std::uint32_t low = config.payloads_low;
     if (low == 0) {

@@ -31,8 +31,9 @@ struct WorkerConfig {
     std::uint8_t index;         // 0..kWorkersMax-1
     std::uint8_t worker_count;  // of the data server: senders in hand_over_from
     std::uint8_t port_count;
-    std::array<WorkerPort, kPortsMax> ports;  // mbuf->port is the index in here, set by rx
-    std::uint16_t stream_port_first;          // UDP ports that are streams: first..last
+    // mbuf->port of a frame given to others is the index in here, set by classify.
+    std::array<WorkerPort, kPortsMax> ports;
+    std::uint16_t stream_port_first;  // UDP ports that are streams: first..last
     std::uint16_t stream_port_last;
     // Where packets are received into, and history is: with fewer than `payloads_low` of its mbufs
     // free the worker evicts history. 0: nobody looks.

@@ -71,8 +71,9 @@ class StreamMemory {
     /// After RemoveFlow, sent to the stream's owner as its `command`th: the record may be another
     /// flow's once that is applied; the room is free for another flow at once.
     void retire_flow(Stream& stream, std::uint8_t port, FlowRecord* flow, std::uint64_t command);
-    /// After CloseStream, sent to the owner (the last to be told) as its `command`th: the stream,
-    /// its ring, its tables and the records of all flows still in it.
+    /// After CloseStream, sent to the owner (the last to be told), or CloseShare, sent to the
+    /// helper, as its `command`th: the stream, its ring, its tables and the records of all flows
+    /// still in it.
     void retire_stream(Stream& stream, std::uint64_t command);
 
     /// Frees what worker `worker` has given back. `applied`: its applied_commands.

@@ -103,14 +103,14 @@ Result<PoolPlan> plan_pools(const PoolDemand& demand) {
     const std::uint64_t payload_bytes = kElementOverheadBytes + plan.payload_data_room;
     const std::uint64_t copy_bytes = kElementOverheadBytes + plan.copy_data_room;
     const std::uint64_t queues = std::uint64_t{demand.workers} * demand.ports;
-    plan.shares = {
+    plan.reserves = {
         .rx_queues = queues * demand.rx_descriptors,
         .tx_queues = queues * demand.tx_descriptors,
         .rings = demand.control_rings,
         .caches = (demand.workers + 1) * std::uint64_t{kCachedMbufsMax},
         .fan_outs = demand.workers * std::uint64_t{kSuspendedPackets + burst},
         .copies = demand.copies_from_rx_pool ? demand.workers * std::uint64_t{plan.copy_mbufs} : 0};
-    const std::uint64_t fixed = plan.shares.sum();
+    const std::uint64_t fixed = plan.reserves.sum();
     const std::uint64_t copies = demand.workers * plan.copy_mbufs * copy_bytes;
     // Least: room for one short history beside what is fixed.
     constexpr std::uint64_t kLeastGranted = 512;
@@ -134,7 +134,7 @@ Result<PoolPlan> plan_pools(const PoolDemand& demand) {
     plan.ring_packets = static_cast<std::uint32_t>((mbufs - fixed) * kGrantedPercent / 100);
     // What lies in the caches of others counts as free, but not for who needs it.
     plan.payloads_low =
-        static_cast<std::uint32_t>(plan.shares.caches + (mbufs - fixed) * kLowPercent / 100);
+        static_cast<std::uint32_t>(plan.reserves.caches + (mbufs - fixed) * kLowPercent / 100);
     plan.payload_bytes = mbufs * payload_bytes;
     plan.copy_bytes = copies;
     return plan;
@@ -142,7 +142,7 @@ Result<PoolPlan> plan_pools(const PoolDemand& demand) {
 
 std::vector<std::string> lines_of(const PoolPlan& plan) {
     constexpr std::uint64_t kMebibyte = 1U << 20U;
-    const PoolShares& shares = plan.shares;
+    const PoolReserves& reserves = plan.reserves;
     return {
         fmt::format("memory {}: payload pool {} MiB, copy pools {} MiB, streams, flows and rings "
                     "{} MiB, left to pages and chunks {} MiB",
@@ -158,13 +158,13 @@ std::vector<std::string> lines_of(const PoolPlan& plan) {
             "fan-outs + {} for copies + {} for streams",
             plan.payload_mbufs,
             plan.payload_data_room,
-            shares.rx_queues,
-            shares.tx_queues,
-            shares.rings,
-            shares.caches,
-            shares.fan_outs,
-            shares.copies,
-            plan.payload_mbufs - shares.sum()),
+            reserves.rx_queues,
+            reserves.tx_queues,
+            reserves.rings,
+            reserves.caches,
+            reserves.fan_outs,
+            reserves.copies,
+            plan.payload_mbufs - reserves.sum()),
         fmt::format(
             "history: {} packets may be kept, {} % of those for streams; oldest are evicted "
             "when fewer than {} of the pool are free",

@@ -25,8 +25,8 @@ struct PoolDemand {
     bool copies_from_rx_pool = false;              // some port's copies come from the payload pool
 };
 
-/// What of the payload pool may be elsewhere than in a stream's history, at most, in mbufs.
-struct PoolShares {
+/// What of the payload pool may be anywhere but in a stream's history, at most, in mbufs.
+struct PoolReserves {
     std::uint64_t rx_queues = 0;  // every descriptor
     std::uint64_t tx_queues = 0;  // every descriptor: a payload beside each header, or alone
     std::uint64_t rings = 0;      // between workers and control, and between workers
@@ -44,7 +44,7 @@ struct PoolPlan {
     std::uint64_t other_bytes = 0;   // as in the demand
     std::uint32_t payload_mbufs = 0;
     std::uint16_t payload_data_room = 0;
-    PoolShares shares;               // what of payload_mbufs comes before any history
+    PoolReserves reserves;           // what of payload_mbufs comes before any history
     std::uint32_t ring_packets = 0;  // that all streams' rings together may be granted
     std::uint32_t payloads_low = 0;  // with fewer of payload_mbufs free the pool is short
     std::uint32_t workers = 0;

@@ -83,13 +83,13 @@ TEST(PoolPlan, EveryPlaceAPacketCanBeComesBeforeHistory) {
     wanted.tx_descriptors = 2048;
     wanted.control_rings = 5000;
     const PoolPlan plan = *plan_pools(wanted);
-    EXPECT_EQ(plan.shares.rx_queues, 2U * 3U * 512U);
-    EXPECT_EQ(plan.shares.tx_queues, 2U * 3U * 2048U);
-    EXPECT_EQ(plan.shares.rings, 5000U);
-    EXPECT_EQ(plan.shares.caches, 3U * 768U);  // two workers' and control's
-    EXPECT_EQ(plan.shares.fan_outs, 2U * (1024U + kTxBurstPackets + kRxBurstPackets));
-    EXPECT_EQ(plan.shares.copies, 0U);
-    EXPECT_EQ(plan.ring_packets, (plan.payload_mbufs - plan.shares.sum()) * 7 / 10);
+    EXPECT_EQ(plan.reserves.rx_queues, 2U * 3U * 512U);
+    EXPECT_EQ(plan.reserves.tx_queues, 2U * 3U * 2048U);
+    EXPECT_EQ(plan.reserves.rings, 5000U);
+    EXPECT_EQ(plan.reserves.caches, 3U * 768U);  // two workers' and control's
+    EXPECT_EQ(plan.reserves.fan_outs, 2U * (1024U + kTxBurstPackets + kRxBurstPackets));
+    EXPECT_EQ(plan.reserves.copies, 0U);
+    EXPECT_EQ(plan.ring_packets, (plan.payload_mbufs - plan.reserves.sum()) * 7 / 10);
 }
 
 TEST(PoolPlan, IsNotShortWhileHistoryKeepsToWhatWasGranted) {
@@ -98,9 +98,9 @@ TEST(PoolPlan, IsNotShortWhileHistoryKeepsToWhatWasGranted) {
         wanted.memory_bytes = mebibytes << 20U;
         wanted.other_bytes = 4U << 20U;
         const PoolPlan plan = *plan_pools(wanted);
-        const std::uint64_t most = plan.shares.sum() - plan.shares.caches + plan.ring_packets;
+        const std::uint64_t most = plan.reserves.sum() - plan.reserves.caches + plan.ring_packets;
         EXPECT_GT(plan.payload_mbufs - most, plan.payloads_low) << mebibytes;
-        EXPECT_GT(plan.payloads_low, plan.shares.caches) << mebibytes;
+        EXPECT_GT(plan.payloads_low, plan.reserves.caches) << mebibytes;
     }
 }
 
@@ -114,12 +114,12 @@ TEST(PoolPlan, IsPrintedWithEveryTerm) {
         text += line + '\n';
     }
     for (const std::uint64_t term : {std::uint64_t{plan.payload_mbufs},
-                                     plan.shares.rx_queues,
-                                     plan.shares.tx_queues,
-                                     plan.shares.rings,
-                                     plan.shares.caches,
-                                     plan.shares.fan_outs,
-                                     plan.payload_mbufs - plan.shares.sum(),
+                                     plan.reserves.rx_queues,
+                                     plan.reserves.tx_queues,
+                                     plan.reserves.rings,
+                                     plan.reserves.caches,
+                                     plan.reserves.fan_outs,
+                                     plan.payload_mbufs - plan.reserves.sum(),
                                      std::uint64_t{plan.ring_packets},
                                      std::uint64_t{plan.payloads_low},
                                      std::uint64_t{plan.copy_mbufs}}) {
