@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "data_path/replicate.h"
+#include "data_path/shares.h"
 
 #include <algorithm>
 #include <limits>
@@ -35,10 +36,15 @@ std::uint32_t publish(Stream& stream, FlowWalk& walk, std::uint32_t flows) noexc
     return published;
 }
 
-/// Age of the oldest packet that no live consumer waits for; nullopt if there is none.
+/// Age of the oldest packet that no live consumer waits for, here or at a helper; nullopt if there
+/// is none.
 std::optional<Ticks> history_age(const Stream& stream, Ticks now) noexcept {
     const Sequence oldest = stream.ring.oldest();
-    if (oldest >= stream.cursor.sequence) {
+    Sequence needed = stream.cursor.sequence;
+    if (stream.shares != nullptr) [[unlikely]] {
+        needed = std::min(needed, first_not_given(stream));
+    }
+    if (oldest >= needed) {
         return std::nullopt;
     }
     return now - stream.ring[oldest].arrival_ticks;

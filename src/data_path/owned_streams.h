@@ -27,8 +27,8 @@ class OwnedStreams {
     void begin_eviction() noexcept;
     /// Evicts history, oldest first over all streams: goes round them, and whoever it comes to
     /// gives what is older than seven eighths of the oldest history it met in the round before.
-    /// What live consumers have yet to get stays. Returns: packets evicted, at most `packets`; few
-    /// or none while it goes round many streams.
+    /// What live consumers have yet to get stays, and what shares have not been given. Returns:
+    /// packets evicted, at most `packets`; few or none while it goes round many streams.
     PacketCount evict_history(PacketCount packets, Ticks now) noexcept;
 
     /// Takes `stream` out and begins to empty it; no other may be closing.

@@ -87,6 +87,29 @@ class Shares : public testing::Test {
         } while (share_->catching_up > 0 && rte_rdtsc() < patience_end);
     }
 
+    /// The pool is short, and the helper does not run: what waits for it must not be taken.
+    void expect_nothing_evicted_that_waits(std::uint32_t ring_packets) {
+        WorldOptions options = two_workers();
+        options.payload_mbufs = 2047;
+        options.payloads_low = 1700;
+        open_both(options, ring_packets);
+        world().add_flow(stream_, 1);
+        world().add_flow(share_, 101);
+        world().settle();
+        receive(1, 400);
+        const std::uint64_t patience_end = rte_rdtsc() + 20 * rte_get_tsc_hz();
+        while (world().counters(kOwner).pool_short.read() < 5 && rte_rdtsc() < patience_end) {
+            world().turn(kOwner);
+        }
+        ASSERT_GE(world().counters(kOwner).pool_short.read(), 5U);
+        EXPECT_LE(world().counters(kOwner).pool_evicted.read(), kShareWindowPackets);
+        world().settle();
+        const auto all = got();
+        EXPECT_EQ(all.at(1), numbers(1, 400));
+        EXPECT_EQ(all.at(101), numbers(1, 400));
+        EXPECT_EQ(world().dropped(DropReason::helper_overrun, kHelper), 0U);
+    }
+
     std::optional<WorkerWorld> world_;
     Stream* stream_ = nullptr;
     Stream* share_ = nullptr;
@@ -382,6 +405,14 @@ TEST_F(Shares, NoMoreIsGivenThanTheHelperHasSent) {
     EXPECT_EQ(world().counters(kOwner).given_to_helpers.read(), kShareWindowPackets);
     world().settle();
     EXPECT_EQ(got().at(101), numbers(1, 400));
+}
+
+TEST_F(Shares, ShortPoolDoesNotTakeWhatTheHelperHasYetToGet) {
+    expect_nothing_evicted_that_waits(2048);
+}
+
+TEST_F(Shares, ShortPoolDoesNotTakeWhatTheHelperHasYetToGetOfAStreamWithoutHistory) {
+    expect_nothing_evicted_that_waits(0);
 }
 
 TEST_F(Shares, UnsentCopiesAreLostByTheFlowsTheyWereFor) {

@@ -1,5 +1,6 @@
 #include "data_path/owned_streams.h"
 
+#include "data_path/shares.h"
 #include "dpdk/packet_pool.h"
 
 #include <gtest/gtest.h>
@@ -106,6 +107,21 @@ TEST_F(EvictionTest, WhatTheCursorHasNotPassedStays) {
     owned_.begin_eviction();
     EXPECT_EQ(evict(20), 8U);
     EXPECT_EQ(stream.ring.oldest(), 8U);
+}
+
+TEST_F(EvictionTest, WhatAShareHasNotBeenGivenStays) {
+    Stream& stream = add(20, 1'000);
+    Stream slow;
+    Stream quick;
+    begin_feeding(stream, slow);
+    begin_feeding(stream, quick);
+    slow.feed.sequence = 8;
+    quick.feed.sequence = 20;
+    owned_.begin_eviction();
+    EXPECT_EQ(evict(20), 8U);
+    EXPECT_EQ(stream.ring.oldest(), 8U);
+    stop_feeding(stream, slow);
+    EXPECT_EQ(evict(20), 12U);
 }
 
 TEST_F(EvictionTest, StreamThatClosesIsLeftAloneWhereverTheRoundStands) {
