@@ -23,14 +23,18 @@ PacketCount credit_of(Stream& share, PacketCount wanted, std::uint32_t ring_pack
         std::min<std::uint64_t>(wanted, window - (feed.given - feed.done_seen)));
 }
 
-PacketCount feed_share(const StreamRing& ring, Stream& share, ShareRing& helper) noexcept {
+/// Gives one share at most `packets_max`. Returns: packets given.
+PacketCount feed_share(const StreamRing& ring,
+                       Stream& share,
+                       ShareRing& helper,
+                       PacketCount packets_max) noexcept {
     ShareFeed& feed = share.feed;
     if (feed.sequence < ring.oldest()) {
         feed.missed += ring.oldest() - feed.sequence;
         feed.sequence = ring.oldest();
     }
-    const auto wanted = static_cast<PacketCount>(
-        std::min<std::uint64_t>(ring.next() - feed.sequence, kShareBurstPackets));
+    const auto wanted =
+        static_cast<PacketCount>(std::min<std::uint64_t>(ring.next() - feed.sequence, packets_max));
     const auto count =
         static_cast<PacketCount>(helper.room(credit_of(share, wanted, ring.packets_max())));
     for (PacketCount i = 0; i < count; ++i) {
@@ -47,6 +51,17 @@ PacketCount feed_share(const StreamRing& ring, Stream& share, ShareRing& helper)
         feed.filling = !helper.try_push({&share, Slot{}, std::exchange(feed.missed, 0)});
     }
     return count;
+}
+
+/// The first one is the last one next time.
+void rotate_shares(Stream& stream) noexcept {
+    Stream* first = stream.shares;
+    Stream** end = &first->feed.next;
+    while (*end != nullptr) {
+        end = &(*end)->feed.next;
+    }
+    *end = first;
+    stream.shares = std::exchange(first->feed.next, nullptr);
 }
 
 /// Nobody whose flow is in the share gets these.
@@ -77,9 +92,14 @@ PacketCount feed_shares(Stream& stream,
                         const WorkerConfig& config,
                         WorkerCounters& counters) noexcept {
     PacketCount given = 0;
-    for (Stream* share = stream.shares; share != nullptr; share = share->feed.next) {
-        given += feed_share(stream.ring, *share, *config.shares_to[share->feed.helper]);
+    for (Stream* share = stream.shares; share != nullptr && given < kQuantumCopies;
+         share = share->feed.next) {
+        given += feed_share(stream.ring,
+                            *share,
+                            *config.shares_to[share->feed.helper],
+                            std::min(kShareBurstPackets, kQuantumCopies - given));
     }
+    rotate_shares(stream);
     counters.given_to_helpers.add(given);
     return given;
 }

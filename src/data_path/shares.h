@@ -22,7 +22,8 @@ class Replicate;
 
 /// Packets that a share has been given and has not sent to all its flows: at most.
 inline constexpr PacketCount kShareWindowPackets = 128;
-/// Packets that one share is given in one turn: at most.
+/// Packets that one share is given in one turn: at most; all shares of a stream together at most
+/// kQuantumCopies.
 inline constexpr PacketCount kShareBurstPackets = 64;
 /// Places between an owner and a helper, for all shares that one has of the other's streams.
 inline constexpr std::size_t kShareRingPackets = 256;
@@ -44,7 +45,8 @@ void begin_feeding(Stream& stream, Stream& share) noexcept;
 /// No longer. Thread: the owner of `stream`.
 void stop_feeding(Stream& stream, const Stream& share) noexcept;
 
-/// Gives each share of `stream` more of what it has not had yet, in bounded portions.
+/// Gives the shares of `stream`, of which there is one at least, more of what they have not had
+/// yet, in bounded portions; begins each time with another one.
 /// Owns:    takes a reference for each packet given.
 /// Thread:  the owner of `stream`.
 /// Returns: packets given.

@@ -1,6 +1,7 @@
 // One stream fanned out by its owner and by workers that help it.
 #include "data_path/shares.h"
 
+#include "data_path/replicate.h"
 #include "support/allocation_guard.h"
 #include "support/numbered_content.h"
 #include "support/worker_world.h"
@@ -413,6 +414,51 @@ TEST_F(Shares, ShortPoolDoesNotTakeWhatTheHelperHasYetToGet) {
 
 TEST_F(Shares, ShortPoolDoesNotTakeWhatTheHelperHasYetToGetOfAStreamWithoutHistory) {
     expect_nothing_evicted_that_waits(0);
+}
+
+TEST_F(Shares, OneTurnGivesAQuantumWhicheverHelpersItGoesTo) {
+    constexpr std::uint8_t kHelpers = 7;
+    WorldOptions options = two_workers();
+    options.workers = kHelpers + 1;
+    open(options);
+    std::vector<Stream*> parts;
+    for (std::uint8_t helper = 1; helper <= kHelpers; ++helper) {
+        parts.push_back(world().open_share(stream_, helper));
+    }
+    world().settle();
+    for (Stream* part : parts) {
+        world().add_flow(part, part->owner * 10U);
+    }
+    world().settle();
+    const auto turn_helpers = [this] {
+        for (int turn = 0; turn < 8; ++turn) {  // enough for all that is on its way
+            for (std::uint8_t helper = 1; helper <= kHelpers; ++helper) {
+                world().turn(helper);
+            }
+        }
+    };
+    receive(1, 400);
+    for (int turn = 0; turn < 40; ++turn) {
+        world().turn(kOwner);
+    }
+    std::uint64_t given = kHelpers * std::uint64_t{kShareWindowPackets};
+    ASSERT_EQ(world().counters(kOwner).given_to_helpers.read(), given);
+    // All of them are ready for more than a turn gives: in four turns each is in front once.
+    for (int turn = 0; turn < 4; ++turn) {
+        turn_helpers();
+        world().turn(kOwner);
+        const std::uint64_t given_now = world().counters(kOwner).given_to_helpers.read();
+        EXPECT_EQ(given_now - given, kQuantumCopies);
+        given = given_now;
+    }
+    for (const Stream* part : parts) {
+        EXPECT_GT(part->feed.given, kShareWindowPackets) << int{part->owner};
+    }
+    world().settle();
+    for (const Stream* part : parts) {
+        EXPECT_EQ(numbers_by_consumer(world().sent(0, part->owner)).at(part->owner * 10U),
+                  numbers(1, 400));
+    }
 }
 
 TEST_F(Shares, UnsentCopiesAreLostByTheFlowsTheyWereFor) {
