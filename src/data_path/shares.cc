@@ -139,6 +139,11 @@ void store_shared(std::span<const SharedPacket> packets,
 }
 
 rte_mbuf* attach_own(const Slot& slot, const WorkerConfig& config) noexcept {
+    // rte_pktmbuf_attach() would count on the buffer, not on the packet, and there each helper's
+    // reference is not one of its own: two that find a count of 1 would both store 2.
+    if (RTE_MBUF_HAS_EXTBUF(slot.packet)) [[unlikely]] {
+        return nullptr;
+    }
     for (std::uint8_t port = 0; port < config.port_count; ++port) {
         const WorkerPort& to = config.ports[port];
         if (slot.payload_bytes > to.copy_mode.inline_payload_bytes_max) {

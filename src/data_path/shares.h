@@ -72,7 +72,8 @@ void store_shared(std::span<const SharedPacket> packets,
 /// no other worker counts; all of them are one reference on the packet itself.
 /// Owns:    gives the caller one reference, on top of the copies'.
 /// Thread:  the helper.
-/// Returns: nullptr if no copy will be chained, or there is no mbuf left.
+/// Returns: nullptr if no copy will be chained, if the packet's data is in a buffer outside it, or
+///          if there is no mbuf left: copies are chained to the packet itself then.
 /// Source:  DPDK 22.11 rte_mbuf.h, rte_pktmbuf_attach(); rte_pktmbuf_prefree_seg() detaches an mbuf
 ///          when its last reference goes, and leaves it as fresh from its pool.
 [[nodiscard]] rte_mbuf* attach_own(const Slot& slot, const WorkerConfig& config) noexcept;

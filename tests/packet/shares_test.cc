@@ -11,6 +11,7 @@
 #include <rte_mbuf.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <map>
 #include <optional>
@@ -459,6 +460,24 @@ TEST_F(Shares, OneTurnGivesAQuantumWhicheverHelpersItGoesTo) {
         EXPECT_EQ(numbers_by_consumer(world().sent(0, part->owner)).at(part->owner * 10U),
                   numbers(1, 400));
     }
+}
+
+TEST_F(Shares, NothingIsAttachedToABufferOutsideThePacket) {
+    open();
+    std::array<std::uint8_t, 256> buffer{};
+    auto bytes = static_cast<std::uint16_t>(buffer.size());
+    rte_mbuf_ext_shared_info* shared = rte_pktmbuf_ext_shinfo_init_helper(
+        buffer.data(), &bytes, [](void* /*buffer*/, void* /*of*/) {}, nullptr);
+    rte_mbuf* packet = rte_pktmbuf_alloc(world().payloads());
+    rte_pktmbuf_attach_extbuf(packet, buffer.data(), RTE_BAD_IOVA, bytes, shared);
+    rte_pktmbuf_append(packet, 100);
+    WorkerConfig config{};
+    config.port_count = 1;
+    config.ports[0].copies = world().copies(kHelper);
+    const Slot slot{.packet = packet, .payload_bytes = 100, .payload_sum = 0, .arrival_ticks = 0};
+    EXPECT_EQ(attach_own(slot, config), nullptr);
+    EXPECT_EQ(rte_mbuf_ext_refcnt_read(shared), 1);
+    rte_pktmbuf_free(packet);
 }
 
 TEST_F(Shares, UnsentCopiesAreLostByTheFlowsTheyWereFor) {
