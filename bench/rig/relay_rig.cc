@@ -219,7 +219,7 @@ Result<void> RelayRig::install(std::uint32_t stream) {
             return added;
         }
         // This one opened a share, if there is a worker without: the next ones may go there.
-        if (n >= kSharedFrom && n < kSharedFrom + workers_->count()) {
+        if (n > 0 && n % kSharedFrom == 0 && n / kSharedFrom < workers_->count()) {
             if (auto settled = settle(); !settled) {
                 return settled;
             }

@@ -212,33 +212,43 @@ Stream& StreamTable::stream_at(const Entry& entry, std::uint8_t worker) {
     return share == nullptr ? *entry.stream : *share->stream;
 }
 
-/// The worker for one more flow; opens a share if that would be the place. Until a share has what
-/// was stored before it opened, which takes some milliseconds, nobody joins there, so that who does
-/// misses no history and hears no old packet as a live one.
+/// The worker for one more flow; opens a further share if there are flows enough for one. Until a
+/// share has what was stored before it opened, which takes some milliseconds, nobody joins there,
+/// so that who does misses no history and hears no old packet as a live one.
 std::uint8_t StreamTable::worker_for_flow(Entry& entry) {
     const std::uint8_t owner = entry.stream->owner;
-    if (entry.flows.size() < kSharedFrom) {
-        return owner;
-    }
-    const std::uint8_t wanted = least(entry.worker_flows);
-    if (wanted != owner && share_at(entry.shares, wanted) == nullptr) {
-        open_share(entry, entry.shares, wanted);
-    }
     std::uint8_t best = owner;
+    std::size_t parts = 1;
+    bool filling = false;
     for (const Share& share : entry.shares.open) {
+        if (share.stage != ShareStage::fed) {
+            continue;
+        }
+        ++parts;
         const std::uint8_t helper = share.stream->owner;
-        if (share.stage == ShareStage::fed && share.stream->progress.complete.read() != 0 &&
-            entry.worker_flows[helper] < entry.worker_flows[best]) {
+        if (share.stream->progress.complete.read() == 0) {
+            filling = true;
+        } else if (entry.worker_flows[helper] < entry.worker_flows[best]) {
             best = helper;
         }
     }
-    return best;
+    if (!filling && entry.flows.size() >= kSharedFrom * parts) {
+        open_share(entry, entry.shares);
+    }
+    return entry.flows.size() < kSharedFrom ? owner : best;
 }
 
-/// Without room or memory for one more share the stream goes on with those it has.
-void StreamTable::open_share(const Entry& entry, Shares& shares, std::uint8_t helper) {
+/// At the first worker that has none and has room for commands. Without such a worker, or memory
+/// for one more share, the stream goes on with those it has.
+void StreamTable::open_share(const Entry& entry, Shares& shares) {
     const Stream& stream = *entry.stream;
-    if (!workers_[helper].has_room() || !workers_[stream.owner].has_room()) {
+    std::uint8_t helper = 0;
+    while (helper < workers_.size() &&
+           (helper == stream.owner || share_at(shares, helper) != nullptr ||
+            !workers_[helper].has_room())) {
+        ++helper;
+    }
+    if (helper == workers_.size() || !workers_[stream.owner].has_room()) {
         return;
     }
     const auto made = memory_.make_stream({.id = stream.id,

@@ -29,10 +29,10 @@ struct StreamTableConfig {
 };
 
 /// With fewer consumers a stream is its owner's alone. From here on each new one goes to the worker
-/// with the fewest of the stream's consumers, the owner or one that helps it. A further worker
-/// costs both about as much as 25 copies for every packet (cache lines that go from one to the
-/// other): with so many consumers two make 1.7 times the copies of one, with half as many 1.3
-/// times.
+/// with the fewest of the stream's consumers, the owner or one that helps it; a further worker
+/// helps from twice as many on, one more from three times as many. Each costs the owner and itself
+/// about as much as 25 copies for every packet (cache lines that go from one to the other): with so
+/// many consumers two make 1.7 times the copies of one, with half as many 1.3 times.
 inline constexpr std::size_t kSharedFrom = 256;
 
 /// Where a consumer is reached.
@@ -155,7 +155,7 @@ class StreamTable {
                         std::vector<std::uint64_t>& awaited);
     bool advance_closing(Closing& closing);
     [[nodiscard]] std::uint8_t worker_for_flow(Entry& entry);
-    void open_share(const Entry& entry, Shares& shares, std::uint8_t helper);
+    void open_share(const Entry& entry, Shares& shares);
     void stop_idle_shares(Entry& entry);
     void advance_shares(Shares& shares, std::uint8_t owner);
     static const Share* share_at(const Shares& shares, std::uint8_t worker);

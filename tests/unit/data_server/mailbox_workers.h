@@ -7,12 +7,12 @@
 
 namespace penstock {
 
-/// Two workers whose mailboxes the test empties itself, so that it decides when a command has been
+/// Workers whose mailboxes the test empties itself, so that it decides when a command has been
 /// applied.
 class MailboxWorkers {
   protected:
-    MailboxWorkers() {
-        for (unsigned i = 0; i < 2; ++i) {
+    explicit MailboxWorkers(unsigned count = 2) {
+        for (unsigned i = 0; i < count; ++i) {
             mailboxes.push_back(std::make_unique<Mailbox>(kMailboxCommands));
             counters.push_back(std::make_unique<WorkerCounters>());
             workers.emplace_back(*mailboxes[i], *counters[i]);

@@ -17,7 +17,8 @@ const Endpoint kClient{IpAddress::v4(0x0a5b0064), 40'000};
 class StreamTableTest : public testing::Test, protected MailboxWorkers {
   protected:
     /// `ring_packets`: that all rings together may hold.
-    explicit StreamTableTest(std::uint32_t ring_packets = 192) : memory(ring_packets, -1) {}
+    explicit StreamTableTest(std::uint32_t ring_packets = 192, unsigned workers = 2)
+        : MailboxWorkers(workers), memory(ring_packets, -1) {}
 
     static StreamTableConfig config() {
         StreamTableConfig config;
@@ -52,8 +53,9 @@ class StreamTableTest : public testing::Test, protected MailboxWorkers {
             const StreamTable::Settled settled = table.advance();
             all.opened.insert(all.opened.end(), settled.opened.begin(), settled.opened.end());
             all.closed.insert(all.closed.end(), settled.closed.begin(), settled.closed.end());
-            apply(0);
-            apply(1);
+            for (std::size_t worker = 0; worker < workers.size(); ++worker) {
+                apply(worker);
+            }
         }
         return all;
     }
@@ -69,7 +71,7 @@ class StreamTableTest : public testing::Test, protected MailboxWorkers {
 /// A stream owned by worker 0 that has many consumers; worker 1 may help.
 class SharedStreamTest : public StreamTableTest {
   protected:
-    SharedStreamTest() : StreamTableTest(384) {
+    explicit SharedStreamTest(unsigned workers = 2) : StreamTableTest(384, workers) {
         open(kA);
         stream = std::get<OpenStream>(apply(0).at(0)).stream;
         settle();
@@ -98,6 +100,37 @@ class SharedStreamTest : public StreamTableTest {
     }
 
     Stream* stream;
+};
+
+/// Workers 1 and 2 may help.
+class TwiceSharedStreamTest : public SharedStreamTest {
+  protected:
+    TwiceSharedStreamTest() : SharedStreamTest(3) {}
+
+    struct Added {
+        std::vector<std::size_t> flows;  // by worker
+        std::vector<Stream*> shares;     // that were opened
+    };
+    /// `count` more flows.
+    Added add_more(std::size_t count_of_them) {
+        for (std::size_t i = 0; i < count_of_them; ++i) {
+            EXPECT_TRUE(table.add_flow(kA, place(++newest_), 0, 0).ok());
+        }
+        Added added;
+        for (std::size_t worker = 0; worker < workers.size(); ++worker) {
+            const auto commands = apply(worker);
+            added.flows.push_back(count<AddFlow>(commands));
+            for (const WorkerCommand& command : commands) {
+                if (const auto* open = std::get_if<OpenShare>(&command)) {
+                    added.shares.push_back(open->share);
+                }
+            }
+        }
+        return added;
+    }
+
+  private:
+    std::uint64_t newest_ = 0;
 };
 
 TEST_F(StreamTableTest, OpensAtTheOwnerFirst) {
@@ -320,6 +353,43 @@ TEST_F(SharedStreamTest, NewConsumersGoWhereTheFewestAre) {
     open_complete_share();
     EXPECT_EQ(add(1'000, 1'000 + kSharedFrom), kSharedFrom + 1);
     EXPECT_EQ(add(2'000, 2'099), 50U);
+}
+
+TEST_F(SharedStreamTest, TwoWorkersEndWithHalfOfTheConsumersEach) {
+    open_complete_share();
+    EXPECT_EQ(add(2'000 + kSharedFrom + 2, 2'000 + 1'024), 512U);
+}
+
+TEST_F(TwiceSharedStreamTest, FurtherShareOpensOnceThereAreConsumersForOneMorePart) {
+    const Added first = add_more(kSharedFrom + 1);
+    ASSERT_EQ(first.shares.size(), 1U);
+    first.shares[0]->progress.complete.set(1);
+    const Added before = add_more(kSharedFrom - 1);
+    EXPECT_TRUE(before.shares.empty());
+    EXPECT_EQ(before.flows, (std::vector<std::size_t>{0, kSharedFrom - 1, 0}));
+    const Added second = add_more(1);
+    ASSERT_EQ(second.shares.size(), 1U);
+    EXPECT_NE(second.shares[0]->owner, first.shares[0]->owner);
+    second.shares[0]->progress.complete.set(1);
+    EXPECT_EQ(add_more(10).flows[second.shares[0]->owner], 10U);
+    EXPECT_TRUE(add_more(3 * kSharedFrom).shares.empty()) << "each worker has one already";
+}
+
+TEST_F(TwiceSharedStreamTest, ShareThatFillsIsLeftOutAndTheOthersGoOnInTurn) {
+    add_more(kSharedFrom + 1).shares.at(0)->progress.complete.set(1);
+    const Added second = add_more(kSharedFrom);
+    ASSERT_EQ(second.shares.size(), 1U);
+    EXPECT_EQ(add_more(100).flows, (std::vector<std::size_t>{50, 50, 0}));
+}
+
+TEST_F(TwiceSharedStreamTest, OneShareFillsAtATime) {
+    const Added first = add_more(3 * kSharedFrom);
+    ASSERT_EQ(first.shares.size(), 1U);
+    EXPECT_EQ(first.flows[0], 3 * kSharedFrom);
+    first.shares[0]->progress.complete.set(1);
+    const Added second = add_more(10);
+    ASSERT_EQ(second.shares.size(), 1U);
+    EXPECT_EQ(second.flows[first.shares[0]->owner], 10U);
 }
 
 TEST_F(SharedStreamTest, ConsumerStaysAtItsWorker) {
