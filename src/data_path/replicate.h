@@ -17,10 +17,10 @@
 
 namespace penstock {
 
-/// A stream's share of one turn: about 3 us of one core, so that streams with many consumers
-/// delay the others, and RX, no longer than that.
+/// What one stream may take of a turn: 2 to 6 us of one core (the most with flows that fit in no
+/// cache), so that streams with many consumers delay the others, and RX, no longer than that.
 inline constexpr PacketCount kQuantumCopies = 256;
-/// All streams' share of one turn, after which RX is polled again.
+/// What all streams may take of one turn, after which RX is polled again.
 inline constexpr PacketCount kTurnCopies = 1024;
 inline constexpr std::uint32_t kCatchUpFlowsPerQuantum = 8;
 inline constexpr PacketCount kCatchUpCopiesPerFlow = 32;
@@ -70,8 +70,8 @@ class Replicate {
         active_.append(stream);
     }
 
-    /// One turn: every active stream at most a quantum, all together about kTurnCopies; first of
-    /// all, helpers are given what they have yet to get.
+    /// One turn: every active stream at most a quantum, all together about kTurnCopies; of each,
+    /// its helpers are given what they have yet to get before its own copies are made.
     /// Returns: copies due, whether they could be made or not, and packets given.
     PacketCount to_consumers(Ticks now) noexcept;
     /// Whether a ring was more than half full of packets not yet sent when it was last served.
@@ -99,7 +99,7 @@ class Replicate {
     void skip_evicted(Stream& stream) noexcept;
     void skip_evicted(Stream& stream, FlowRecord& flow) noexcept;
     /// Fans a packet out from where the cursor stands. Returns: copies due, at most `copies_max`;
-    /// the cursor's port is past the last one if all flows have been served.
+    /// `cursor.groups_done` is `stream.port_count` if all flows have been served.
     PacketCount fan_out(Stream& stream,
                         const Slot& slot,
                         FanoutCursor& cursor,
