@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/cache_line.h"
 #include "data_path/burst.h"
 #include "data_path/counters.h"
 #include "data_path/flow_group.h"
@@ -108,8 +109,9 @@ class Tx {
 
     /// Whole cache lines: up to kReadAheadPackets - 1 pointers more, which mean nothing.
     static void copy_pointers(rte_mbuf* const* from, std::size_t count, rte_mbuf** to) noexcept {
+        static_assert(kReadAheadPackets * sizeof(void*) == kCacheLineBytes);
         for (std::size_t i = 0; i < count; i += kReadAheadPackets) {
-            std::memcpy(to + i, from + i, kReadAheadPackets * sizeof(*from));
+            std::memcpy(to + i, from + i, kCacheLineBytes);
         }
     }
 
