@@ -154,8 +154,7 @@ PacketCount Replicate::to_consumers(Ticks now) noexcept {
             stream.progress.done.set(stream.cursor.sequence);
         }
         const bool more = has_more(stream);
-        stream.at_once = !more && !stream.keeps_history && stream.shares == nullptr &&
-                         stream.live <= kQuantumCopies;
+        stream.at_once = !more && stream.shares == nullptr && stream.live <= kQuantumCopies;
         if (more) {
             active_.append(stream);
         }
@@ -200,9 +199,11 @@ bool Replicate::has_more(const Stream& stream) noexcept {
     const FlowChunk& chunk = group.chunk_of(0);
     const CopyShape shape = shape_of(slot, port);
     make_copies(fresh.first(live), common, chunk.headers.data(), slot, shape);
-    if (shape == CopyShape::chained) {  // the packet's own reference is the last copy's
-        rte_mbuf_refcnt_update(slot.packet, static_cast<std::int16_t>(live - 1));
-    } else {
+    // The packet's own reference is the ring's, or the last copy's.
+    if (shape == CopyShape::chained) {
+        const PacketCount references = stream.keeps_history ? live : live - 1;
+        rte_mbuf_refcnt_update(slot.packet, static_cast<std::int16_t>(references));
+    } else if (!stream.keeps_history) {
         rte_pktmbuf_free_seg(slot.packet);
     }
     made_ += live;
@@ -215,8 +216,8 @@ bool Replicate::has_more(const Stream& stream) noexcept {
     return true;
 }
 
-void Replicate::send_at_once(Stream& stream, ContentBurst content) noexcept {
-    if (stream.live == 1) {
+void Replicate::send_at_once(Stream& stream, ContentBurst content, Ticks now) noexcept {
+    if (stream.live == 1 && !stream.keeps_history) {
         pass(stream, content);
         return;
     }
@@ -225,11 +226,17 @@ void Replicate::send_at_once(Stream& stream, ContentBurst content) noexcept {
         const Slot slot{.packet = arrived.packet,
                         .payload_bytes = arrived.payload_bytes,
                         .payload_sum = arrived.payload_sum,
-                        .arrival_ticks = 0};
+                        .arrival_ticks = now};
         if (!send_in_one(stream, slot)) {
             FanoutCursor cursor;
             fan_out(stream, slot, cursor, kQuantumCopies);
-            rte_pktmbuf_free_seg(slot.packet);
+            if (!stream.keeps_history) {
+                rte_pktmbuf_free_seg(slot.packet);
+            }
+        }
+        if (stream.keeps_history) {
+            stream.ring.push(slot);
+            ++stream.cursor.sequence;
         }
         bytes += arrived.payload_bytes;
     }

@@ -50,7 +50,7 @@ class Replicate {
             rte_prefetch0(stream.first_headers + i);
         }
     }
-    /// How many packets of one stream that come in now, of `packets`, need not go through the ring:
+    /// How many packets of one stream that come in now, of `packets`, need not wait in the ring:
     /// see Stream::at_once; and their copies must have room in this turn.
     [[nodiscard]] std::size_t packets_at_once(const Stream& stream,
                                               std::size_t packets) const noexcept {
@@ -60,10 +60,10 @@ class Replicate {
         const std::size_t room = kTurnCopies - made_;
         return packets * stream.live <= room ? packets : room / stream.live;
     }
-    /// Sends packets of one such stream to all its consumers; to a single one in the mbufs they
-    /// came in.
+    /// Sends packets of one such stream to all its consumers, and stores them if it keeps history;
+    /// if not, a single consumer gets them in the mbufs they came in.
     /// Owns: takes them.
-    void send_at_once(Stream& stream, ContentBurst content) noexcept;
+    void send_at_once(Stream& stream, ContentBurst content, Ticks now) noexcept;
     /// `stream` has, or may have, something to send.
     void activate(Stream& stream) noexcept {
         stream.at_once = false;  // until the turn that finds nothing left to do

@@ -107,8 +107,8 @@ struct alignas(kCacheLineBytes) Stream {
     // Owner worker only, from here on. This first line is all of it that a packet touches which
     // is sent at once.
     bool active = false;   // in replicate's list of streams with work
-    bool at_once = false;  // what comes in need not go through the ring: no history, nothing
-                           // waiting, nobody catching up, no shares, one quantum of flows at most
+    bool at_once = false;  // what comes in need not wait in the ring: nothing waits there, nobody
+                           // catches up, no shares, one quantum of flows at most
     std::uint8_t live_ports = 0;                 // a bit for each group that has live flows
     std::uint32_t live = 0;                      // flows, over all groups
     std::uint32_t catching_up = 0;               // over all groups

@@ -83,11 +83,15 @@ std::size_t run_length(ContentBurst content) noexcept {
     return length;
 }
 
-/// Applies `step` to each stream whose packets go through its ring, once for each run of them.
+bool goes_into_ring(const Stream& stream) noexcept {
+    return stream.keeps_history || !stream.at_once;
+}
+
+/// Applies `step` to each stream whose packets go into its ring, once for each run of them.
 template <typename Step>
 void for_each_ring(ContentBurst content, Step step) noexcept {
     for (; !content.empty(); content = content.subspan(run_length(content))) {
-        if (!content[0].stream->at_once) {
+        if (goes_into_ring(*content[0].stream)) {
             step(*content[0].stream);
         }
     }
@@ -123,7 +127,7 @@ void push(Stream& stream, ContentBurst run, Ticks now) noexcept {
 
 PacketCount store(ContentBurst content, Ticks now, Replicate& replicate) noexcept {
     const auto packets = static_cast<PacketCount>(content.size());
-    if (!content.empty() && !content.front().stream->at_once) {
+    if (!content.empty() && goes_into_ring(*content.front().stream)) {
         prefetch(content);
     }
     while (!content.empty()) {
@@ -131,7 +135,7 @@ PacketCount store(ContentBurst content, Ticks now, Replicate& replicate) noexcep
         Stream& stream = *run[0].stream;
         const std::size_t at_once = replicate.packets_at_once(stream, run.size());
         if (at_once > 0) {
-            replicate.send_at_once(stream, run.first(at_once));
+            replicate.send_at_once(stream, run.first(at_once), now);
         }
         if (at_once < run.size()) {
             push(stream, run.subspan(at_once), now);

@@ -99,11 +99,10 @@ struct Content {
 /// 0..kRxBurstPackets, in order of arrival.
 using ContentBurst = std::span<const Content>;
 
-/// Stores each packet in its stream's ring and gives the stream to replicate. If the stream keeps
-/// no history and has nothing waiting, replicate sends it at once.
-/// Owns:    takes all packets.
-/// Thread:  the worker that owns all of these streams.
-/// Returns: packets taken: all of them.
+/// Gives each packet to replicate to be sent at once, if nothing of its stream waits before it;
+/// else stores it in its stream's ring, from where replicate takes it in its turn. Owns:    takes
+/// all packets. Thread:  the worker that owns all of these streams. Returns: packets taken: all of
+/// them.
 PacketCount store(ContentBurst content, Ticks now, Replicate& replicate) noexcept;
 
 }  // namespace penstock

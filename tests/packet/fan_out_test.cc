@@ -354,12 +354,37 @@ TEST(FanOutOverPorts, ConsumerAddedOnAPortThatIsThroughStartsWithTheNextPacket) 
     world.settle();
 }
 
+TEST(Overrun, RingSmallerThanABurstLosesNothingThatIsSentAtOnce) {
+    WorkerWorld world;
+    Stream* stream = world.open_stream(20000, 8);
+    world.set_publisher(stream);
+    world.add_flow(stream, 1);
+    world.add_flow(stream, 2);
+    world.settle();
+    for (unsigned number = 1; number <= 32; ++number) {
+        world.receive(numbered(number));
+    }
+    world.turn();
+    const auto got = numbers_by_consumer(world.sent());
+    EXPECT_EQ(got.at(1), numbers(1, 32));
+    EXPECT_EQ(got.at(2), numbers(1, 32));
+    EXPECT_EQ(stream->ring.packets(), 8U);  // the newest are history now
+    FlowRecord* joiner = world.add_flow(stream, 3, 0, {.packets = 8, .ms = 0});
+    world.publish_counters();
+    EXPECT_EQ(numbers_by_consumer(world.sent()).at(3), numbers(25, 32));
+    EXPECT_EQ(joiner->counters.copies.read(), 8U);
+}
+
 TEST(Overrun, RingSmallerThanABurstLosesWhatItEvictsAndCountsIt) {
     WorkerWorld world;
     Stream* stream = world.open_stream(20000, 8);
     world.set_publisher(stream);
+    constexpr unsigned kConsumers = kQuantumCopies + 1;  // too many to be served at once
     FlowRecord* flow = world.add_flow(stream, 1);
-    world.add_flow(stream, 2);
+    for (unsigned consumer = 2; consumer <= kConsumers; ++consumer) {
+        world.add_flow(stream, consumer);
+        world.turn();
+    }
     world.settle();
     for (unsigned number = 1; number <= 32; ++number) {
         world.receive(numbered(number));
@@ -367,10 +392,10 @@ TEST(Overrun, RingSmallerThanABurstLosesWhatItEvictsAndCountsIt) {
     world.settle();
     const auto got = numbers_by_consumer(world.sent());
     EXPECT_EQ(got.at(1), numbers(25, 32));
-    EXPECT_EQ(got.at(2), numbers(25, 32));
-    EXPECT_EQ(world.dropped(DropReason::fanout_overrun), 2U * 24U);
+    EXPECT_EQ(got.at(kConsumers), numbers(25, 32));
+    EXPECT_EQ(world.dropped(DropReason::fanout_overrun), kConsumers * 24U);
     world.publish_counters();
-    EXPECT_EQ(stream->counters.dropped.read(), 2U * 24U);
+    EXPECT_EQ(stream->counters.dropped.read(), kConsumers * 24U);
     EXPECT_EQ(flow->counters.copies.read(), 8U);
     EXPECT_EQ(flow->counters.lost.read(), 24U);
 }
