@@ -84,7 +84,7 @@ Surroundings::Surroundings(Parts parts)
                         .mac = port_.info().mac,
                         .address = RelayRig::address_of(0)};
     config_.stream_port_first = RelayRig::kFirstUdpPort;
-    config_.stream_port_last = RelayRig::kFirstUdpPort + 99;
+    config_.streams = streams_;
     config_.session_messages = rings_[0];
     config_.exceptions = rings_[1];
 }

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "data_path/burst.h"
-#include "data_path/worker.h"
+#include "data_path/worker_config.h"
 #include "dpdk/eal.h"
 #include "dpdk/packet_pool.h"
 #include "dpdk/port.h"
@@ -60,6 +60,7 @@ class Surroundings {
     PacketPool copies_;
     Port port_;
     std::array<rte_ring*, kRings> rings_;
+    std::array<Stream*, 100> streams_{};
     WorkerConfig config_{};
     bool any_failed_ = false;
 };

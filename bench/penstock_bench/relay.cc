@@ -1,5 +1,6 @@
 // What comes through the relay from another process or machine: generator, wire, relay, wire, sink.
 #include "base/options.h"
+#include "data_server/drop_reason_texts.h"
 #include "penstock_bench/arguments.h"
 #include "penstock_bench/commands.h"
 #include "penstock_bench/cpus.h"

@@ -1,6 +1,7 @@
 // Copies a second of the relay itself, a point for every combination of consumers, payload, workers
 // and history.
 #include "base/options.h"
+#include "data_server/drop_reason_texts.h"
 #include "penstock_bench/arguments.h"
 #include "penstock_bench/child.h"
 #include "penstock_bench/commands.h"

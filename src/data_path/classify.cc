@@ -136,11 +136,8 @@ bool is_publishers_message(MessageType type,
 
 }  // namespace
 
-Classify::Classify(const WorkerConfig& config, WorkerCounters& counters)
-    : config_(config),
-      counters_(counters),
-      by_port_count_(std::uint32_t{config.stream_port_last} - config.stream_port_first + 1),
-      by_port_(std::make_unique<Stream*[]>(by_port_count_)) {
+Classify::Classify(const WorkerConfig& config, WorkerCounters& counters) noexcept
+    : config_(config), counters_(counters) {
     for (std::size_t i = 0; i < config.port_count; ++i) {
         std::memcpy(&ports_[i].mac, config.ports[i].mac.bytes.data(), RTE_ETHER_ADDR_LEN);
         ports_[i].address = to_network(config.ports[i].address.v4());
@@ -161,11 +158,10 @@ void Classify::prefetch_streams(Burst frames) const noexcept {
         kEthernetBytes + kIpv4Bytes + offsetof(rte_udp_hdr, dst_port);
     for (const rte_mbuf* frame : frames) {
         const auto* at = rte_pktmbuf_mtod_offset(frame, const std::uint8_t*, kUdpPortAt);
-        const std::uint32_t index =
-            std::uint32_t{to_host(load_word(at))} - config_.stream_port_first;
+        const std::size_t index = index_of(to_host(load_word(at)));
         // Not of nullptr: that would cost a walk of the page tables every time.
-        if (index < by_port_count_ && by_port_[index] != nullptr) {
-            rte_prefetch0(by_port_[index]);
+        if (index < config_.streams.size() && config_.streams[index] != nullptr) {
+            rte_prefetch0(config_.streams[index]);
         }
     }
 }
@@ -240,11 +236,11 @@ class Classify::LastContent {
         ((load<std::uint32_t>(frame + offsetof(rte_ether_hdr, ether_type)) ^ kPlain) & kPlainBits) |
         (ip.fragment_offset & kFragmentBitsOnWire) | (ip.next_proto_id ^ unsigned{IPPROTO_UDP}) |
         (ip.dst_addr ^ port.address);
-    const std::uint32_t index = std::uint32_t{to_host(udp.dst_port)} - config_.stream_port_first;
-    if (differs != 0 || index >= by_port_count_) {
+    const std::size_t index = index_of(to_host(udp.dst_port));
+    if (differs != 0 || index >= config_.streams.size()) {
         return nullptr;
     }
-    Stream* stream = by_port_[index];
+    Stream* stream = config_.streams[index];
     const bool ours = stream != nullptr && stream->owner == config_.index &&
                       publisher_key(ip.src_addr, udp.src_port) == stream->publisher_v4;
     return ours ? stream : nullptr;
@@ -374,15 +370,14 @@ void Classify::give_or_drop(rte_mbuf* frame, const Verdict& verdict) noexcept {
 }
 
 void Classify::open(Stream& stream) noexcept {
-    PENSTOCK_CHECK(stream.udp_port >= config_.stream_port_first &&
-                   stream.udp_port <= config_.stream_port_last);
-    Stream*& entry = by_port_[stream.udp_port - config_.stream_port_first];
+    PENSTOCK_CHECK(is_stream_port(stream.udp_port));
+    Stream*& entry = config_.streams[index_of(stream.udp_port)];
     PENSTOCK_CHECK(entry == nullptr);
     entry = &stream;
 }
 
 void Classify::close(const Stream& stream) noexcept {
-    Stream*& entry = by_port_[stream.udp_port - config_.stream_port_first];
+    Stream*& entry = config_.streams[index_of(stream.udp_port)];
     PENSTOCK_CHECK(entry == &stream);
     entry = nullptr;
 }
@@ -466,9 +461,8 @@ Classify::Verdict Classify::examine_ipv4(const rte_mbuf& frame,
     if (header_bytes != kIpv4Bytes) {
         const std::uint16_t udp_port =
             to_network(load_word(&packet[header_bytes + offsetof(rte_udp_hdr, dst_port)]));
-        const bool ours =
-            udp_port >= config_.stream_port_first && udp_port <= config_.stream_port_last;
-        return {.kind = ours ? Kind::drop : Kind::exception, .reason = DropReason::ip_options};
+        return {.kind = is_stream_port(udp_port) ? Kind::drop : Kind::exception,
+                .reason = DropReason::ip_options};
     }
     return examine_udp(frame, packet.first(total_bytes));
 }
@@ -477,7 +471,7 @@ Classify::Verdict Classify::examine_udp(const rte_mbuf& frame,
                                         std::span<const std::uint8_t> packet) const noexcept {
     const rte_udp_hdr& udp = udp_of(packet);
     const std::uint16_t port = to_host(udp.dst_port);
-    if (port < config_.stream_port_first || port > config_.stream_port_last) {
+    if (!is_stream_port(port)) {
         return {.kind = Kind::exception};
     }
     const std::size_t udp_bytes = to_host(udp.dgram_len);
@@ -492,7 +486,7 @@ Classify::Verdict Classify::examine_udp(const rte_mbuf& frame,
         (frame.ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD) {
         return {.kind = Kind::drop, .reason = DropReason::udp_checksum_wrong};
     }
-    Stream* stream = stream_at(port);
+    Stream* stream = config_.streams[index_of(port)];
     if (stream == nullptr) {
         return {.kind = Kind::drop, .reason = DropReason::unknown_stream};
     }
@@ -538,10 +532,6 @@ bool Classify::source_is_valid(std::uint32_t source) const noexcept {
     return std::none_of(ports_.begin(), ports_.begin() + config_.port_count, [&](const auto& port) {
         return port.address == source;
     });
-}
-
-Stream* Classify::stream_at(std::uint16_t udp_port) const noexcept {
-    return by_port_[udp_port - config_.stream_port_first];
 }
 
 void Classify::give(Outgoing& outgoing, rte_mbuf* frame) noexcept {

@@ -5,10 +5,9 @@
 #include "data_path/drop_reasons.h"
 #include "data_path/stream.h"
 #include "data_path/stream_ring.h"
-#include "data_path/worker.h"
+#include "data_path/worker_config.h"
 
 #include <array>
-#include <memory>
 #include <optional>
 #include <span>
 
@@ -19,8 +18,7 @@ namespace penstock {
 /// drop(). Thread: the worker's own, but for the constructor.
 class Classify {
   public:
-    /// Allocates the table of streams.
-    Classify(const WorkerConfig& config, WorkerCounters& counters);
+    Classify(const WorkerConfig& config, WorkerCounters& counters) noexcept;
 
     /// frames: received at the port of that index, by this worker or one that handed them over.
     /// Owns:    takes all frames; those returned are the caller's again, trimmed to their payload;
@@ -86,7 +84,13 @@ class Classify {
                                                  std::span<const std::uint8_t> payload,
                                                  Stream& stream) noexcept;
     [[nodiscard]] bool source_is_valid(std::uint32_t source) const noexcept;
-    [[nodiscard]] Stream* stream_at(std::uint16_t udp_port) const noexcept;
+    /// Of a UDP port in the table of streams; beyond its end if it is none of ours.
+    [[nodiscard]] std::size_t index_of(std::uint32_t udp_port) const noexcept {
+        return std::uint32_t{udp_port - config_.stream_port_first};
+    }
+    [[nodiscard]] bool is_stream_port(std::uint16_t udp_port) const noexcept {
+        return index_of(udp_port) < config_.streams.size();
+    }
 
     void give(Outgoing& outgoing, rte_mbuf* frame) noexcept;
     void give_to_owner(const Stream& stream, rte_mbuf* frame) noexcept;
@@ -95,8 +99,6 @@ class Classify {
     const WorkerConfig& config_;
     WorkerCounters& counters_;
     std::array<PortIdentity, kPortsMax> ports_{};
-    std::uint32_t by_port_count_;
-    std::unique_ptr<Stream*[]> by_port_;  // [udp port - stream_port_first]
     Outgoing session_messages_;
     Outgoing exceptions_;
     Outgoing hand_over_;  // to one worker at a time

@@ -7,7 +7,7 @@
 #include "data_path/packet_copy.h"
 #include "data_path/stream.h"
 #include "data_path/tx.h"
-#include "data_path/worker.h"
+#include "data_path/worker_config.h"
 
 #include <rte_prefetch.h>
 

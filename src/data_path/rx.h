@@ -2,7 +2,7 @@
 
 #include "data_path/burst.h"
 #include "data_path/counters.h"
-#include "data_path/worker.h"
+#include "data_path/worker_config.h"
 
 #include <array>
 

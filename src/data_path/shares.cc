@@ -2,7 +2,7 @@
 
 #include "data_path/drop.h"
 #include "data_path/replicate.h"
-#include "data_path/worker.h"
+#include "data_path/worker_config.h"
 
 #include <algorithm>
 #include <utility>

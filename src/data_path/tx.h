@@ -5,7 +5,7 @@
 #include "data_path/counters.h"
 #include "data_path/flow_group.h"
 #include "data_path/stream.h"
-#include "data_path/worker.h"
+#include "data_path/worker_config.h"
 
 #include <algorithm>
 #include <array>

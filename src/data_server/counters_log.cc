@@ -1,6 +1,7 @@
 #include "data_server/counters_log.h"
 
 #include "base/log.h"
+#include "data_server/drop_reason_texts.h"
 #include "data_server/machine.h"
 #include "data_server/workers.h"
 

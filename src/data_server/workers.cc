@@ -80,7 +80,10 @@ Result<std::unique_ptr<Workers>> Workers::create(const DataServerConfig& config,
                                                  const Machine& machine) {
     std::unique_ptr<Workers> workers(new Workers);
     for (unsigned i = 0; i < config.worker_count(); ++i) {
-        workers->states_.push_back(std::make_unique<State>());
+        auto state = std::make_unique<State>();
+        state->streams.resize(std::size_t{config.stream_ports.last} - config.stream_ports.first +
+                              1);
+        workers->states_.push_back(std::move(state));
     }
     for (std::size_t i = 0; i < workers->states_.size(); ++i) {
         if (auto made = workers->make_rings(i, machine.socket()); !made) {
@@ -115,7 +118,7 @@ Workers::~Workers() {
 WorkerConfig Workers::config_of(std::size_t index,
                                 const DataServerConfig& config,
                                 const Machine& machine) const {
-    const State& state = *states_[index];
+    State& state = *states_[index];
     WorkerConfig result{};
     result.index = static_cast<std::uint8_t>(index);
     result.worker_count = static_cast<std::uint8_t>(states_.size());
@@ -132,7 +135,7 @@ WorkerConfig Workers::config_of(std::size_t index,
                            .address = config.ports[i].address.ip};
     }
     result.stream_port_first = config.stream_ports.first;
-    result.stream_port_last = config.stream_ports.last;
+    result.streams = state.streams;
     result.payloads = machine.payloads.get();
     result.payloads_low = machine.plan.payloads_low;
     result.session_messages = state.session_messages.get();

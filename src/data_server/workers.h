@@ -57,6 +57,7 @@ class Workers {
         Ring outgoing;
         std::vector<Ring> hand_over_from;  // by sender; none from itself
         std::vector<std::unique_ptr<ShareRing>> shares_from;
+        std::vector<Stream*> streams;  // the worker's table, by UDP port
         std::unique_ptr<Worker> worker;
     };
 

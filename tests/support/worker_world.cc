@@ -67,7 +67,8 @@ WorkerWorld::WorkerWorld(const WorldOptions& options)
                 .address = stream_address(0, port).ip};
         }
         one.config.stream_port_first = kFirstStreamPort;
-        one.config.stream_port_last = kLastStreamPort;
+        one.streams.resize(kLastStreamPort - kFirstStreamPort + 1);
+        one.config.streams = one.streams;
         one.config.payloads = payloads_.get();
         one.config.payloads_low = options.payloads_low;
         one.config.session_messages = make_ring(options.control_packets);

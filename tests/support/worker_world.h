@@ -138,6 +138,7 @@ class WorkerWorld {
         std::unique_ptr<Mailbox> mailbox;
         std::unique_ptr<WorkerCounters> counters;
         std::optional<PacketPool> copies;
+        std::vector<Stream*> streams;
         std::unique_ptr<Worker> worker;
         std::uint64_t commands = 0;
         WorkerConfig config{};
