@@ -36,6 +36,7 @@ struct FairnessPoint {
     std::uint32_t repeated = 0;     // that were disturbed, and done again
     FixedText<160> disturbance;     // of trials that count although disturbed
     FixedText<200> drivers;
+    FixedText<200> nics;
 };
 
 /// Sets the relay up behind a ring, finds the large stream's maximum rate in a closed loop, then

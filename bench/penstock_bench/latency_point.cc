@@ -1,120 +1,65 @@
 #include "penstock_bench/latency_point.h"
 
-#include "data_path/counters.h"
+#include "penstock_bench/copy_watcher.h"
 #include "penstock_bench/cpus.h"
-#include "penstock_bench/disturbance.h"
-#include "penstock_bench/environment.h"
-#include "penstock_bench/fan_out_clock.h"
-#include "penstock_bench/stamped_content.h"
+#include "penstock_bench/cycles.h"
+#include "penstock_bench/least_disturbed.h"
+#include "penstock_bench/maximum_rate.h"
+#include "penstock_bench/ring_source.h"
+#include "penstock_bench/running_relay.h"
+#include "penstock_bench/schedule.h"
+#include "penstock_bench/settle.h"
 #include "penstock_bench/statistics.h"
 
 #include <fmt/format.h>
 #include <rte_cycles.h>
-#include <rte_ethdev.h>
-#include <rte_mbuf.h>
 #include <rte_pause.h>
-#include <rte_ring.h>
 
 #include <algorithm>
-#include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace penstock::bench {
 namespace {
 
-/// For copies to come: longer than Linux may keep the worker from its CPU.
-constexpr std::chrono::milliseconds kPatience{200};
-std::uint64_t cycles_of(std::chrono::nanoseconds duration) {
-    return static_cast<std::uint64_t>(std::chrono::duration<double>(duration).count() *
-                                      static_cast<double>(rte_get_tsc_hz()));
-}
-
-/// Sees the copies where the worker hands them to its port, whose driver only drops them.
-struct Watcher {
-    FanOutClock clock;
-    Counter copies;  // written: the worker, after the clock. Read: the generator, acquired
-};
-
-/// The generator: sends content into the port's ring, on the thread that calls. Clears the clock
-/// while nothing is on its way: the packets that go there and the count of copies that comes back
-/// order its memory between the threads.
+/// The generator, and how many of its packets' copies have come, trial by trial.
 class Wire {
   public:
-    Wire(const LatencyPlan& plan, const RelayRig& rig, Watcher& watcher)
-        : arriving_(*rig.ring_port(0).arriving),
-          pool_(*rig.machine().payloads.get()),
-          content_(content_of(plan, rig)),
-          consumers_(plan.rig.consumers),
-          watcher_(watcher) {}
+    Wire(const LatencyPlan& plan, const RelayRig& rig, CopyWatcher& watcher)
+        : source_(rig, plan.payload_bytes), consumers_(plan.rig.consumers), watcher_(watcher) {}
 
-    /// Whether there was room for it.
-    bool send(std::uint64_t due_tsc, std::uint64_t now) noexcept {
-        rte_mbuf* const packet = rte_pktmbuf_alloc(&pool_);
-        if (packet == nullptr) {
-            return false;
-        }
-        content_.write(*packet,
-                       {.due_tsc = due_tsc,
-                        .number = static_cast<std::uint32_t>(sent_),
-                        .late_cycles = static_cast<std::uint32_t>(now - due_tsc)});
-        if (rte_ring_sp_enqueue(&arriving_, packet) != 0) {
-            rte_pktmbuf_free(packet);
-            return false;
-        }
-        ++sent_;
-        return true;
-    }
+    void send(std::uint64_t due_tsc, std::uint64_t now) noexcept { source_.send(due_tsc, now); }
 
     /// Waits until every copy was handed over, or none has been for a while.
-    void settle() const noexcept {
-        const std::uint64_t patience = cycles_of(kPatience);
-        std::uint64_t quiet_since = rte_rdtsc();
-        std::uint64_t seen = copies();
-        while (seen < sent_ * consumers_ && rte_rdtsc() - quiet_since < patience) {
-            rte_pause();
-            if (const std::uint64_t now = copies(); now != seen) {
-                seen = now;
-                quiet_since = rte_rdtsc();
-            }
-        }
+    void settle() const {
+        bench::settle(sent() * consumers_, [this] { return copies(); });
     }
 
     /// Begins a trial: nothing is on its way.
     void reset() noexcept {
-        watcher_.clock.clear();
-        sent_ = 0;
-        copies_before_ = watcher_.copies.acquire();
+        watcher_.clear();
+        sent_before_ = source_.sent();
+        copies_before_ = watcher_.copies();
     }
 
     /// Copies that were handed over.
     [[nodiscard]] std::uint64_t copies() const noexcept {
-        return watcher_.copies.acquire() - copies_before_;
+        return watcher_.copies() - copies_before_;
     }
     /// Once settled: what the worker saw.
-    [[nodiscard]] const FanOutClock& clock() const noexcept { return watcher_.clock; }
+    [[nodiscard]] const FanOutClock& clock() const noexcept { return watcher_.clock(); }
     [[nodiscard]] std::uint64_t on_the_way() const noexcept {
-        return sent_ - std::min(sent_, copies() / consumers_);
+        return sent() - std::min(sent(), copies() / consumers_);
     }
 
   private:
-    static CaptureContent content_of(const LatencyPlan& plan, const RelayRig& rig) {
-        CaptureContent content;
-        content.to_mac = rig.machine().ports.front().info().mac;
-        content.to = RelayRig::address_of(0);
-        content.from = RelayRig::publisher();
-        content.payload_bytes = plan.payload_bytes;
-        return content;
-    }
+    [[nodiscard]] std::uint64_t sent() const noexcept { return source_.sent() - sent_before_; }
 
-    rte_ring& arriving_;
-    rte_mempool& pool_;
-    StampedContent content_;
+    RingSource source_;
     std::uint32_t consumers_;
-    Watcher& watcher_;  // written: the worker, while packets are on their way; else this thread
-    std::uint64_t sent_ = 0;
-    std::uint64_t copies_before_ = 0;  // this trial
+    CopyWatcher& watcher_;
+    std::uint64_t sent_before_ = 0;  // this trial
+    std::uint64_t copies_before_ = 0;
 };
 
 struct Trial {
@@ -130,22 +75,18 @@ class Measurement {
   public:
     Measurement(const LatencyPlan& plan,
                 const RelayRig& rig,
-                Watcher& watcher,
+                CopyWatcher& watcher,
                 InterferenceWatch watch)
         : plan_(plan), rig_(rig), watch_(std::move(watch)), wire_(plan, rig, watcher) {}
 
     Result<LatencyPoint> run() {
+        const auto maximum = maximum_rate(
+            plan_.trials, [this](std::chrono::nanoseconds time) { return closed_loop(time); });
+        if (!maximum) {
+            return maximum.error();
+        }
         LatencyPoint point;
-        closed_loop(plan_.trials.warm_up);
-        std::vector<double> rates;
-        for (std::uint64_t i = 0; i < plan_.trials.trials; ++i) {
-            rates.push_back(closed_loop(plan_.trials.trial_time));
-        }
-        point.max_packets_per_second = spread_of(std::move(rates)).median;
-        if (point.max_packets_per_second <= 0) {
-            return Error{ErrorCode::unavailable,
-                         "no copy left the relay within the trial time; give more --trial-time"};
-        }
+        point.max_packets_per_second = *maximum;
         point.packets_per_second = plan_.packets_per_second > 0
                                        ? plan_.packets_per_second
                                        : plan_.load * point.max_packets_per_second;
@@ -184,37 +125,24 @@ class Measurement {
         return complete / took * static_cast<double>(rte_get_tsc_hz());
     }
 
-    /// Until enough undisturbed trials are in, or the last attempt: then the least disturbed count.
     void open_loops(LatencyPoint& point) {
-        const std::uint64_t wanted = plan_.trials.trials;
-        const std::uint64_t attempts = wanted * (1 + kRepeatsPerTrial);
         const RigTotals before = rig_.totals();
-        std::vector<Trial> trials;
-        std::uint64_t undisturbed = 0;
-        for (std::uint64_t i = 0; i < attempts && undisturbed < wanted; ++i) {
-            trials.push_back(open_loop(point.packets_per_second));
-            undisturbed += trials.back().disturbance.empty() ? 1 : 0;
-            std::stable_sort(trials.begin(), trials.end(), [](const Trial& a, const Trial& b) {
-                return is_less(a.interference, b.interference);
-            });
-            if (trials.size() > wanted) {
-                trials.pop_back();
-                ++point.repeated;
-            }
+        LeastDisturbed<Trial> trials(plan_.trials.trials);
+        while (trials.wants_more()) {
+            trials.add(open_loop(point.packets_per_second));
         }
         const RigTotals after = rig_.totals();
-        point.idle_share = 1 - static_cast<double>(after.busy_cycles - before.busy_cycles) /
-                                   std::max(static_cast<double>(after.cycles - before.cycles), 1.0);
-        point.trials = static_cast<std::uint32_t>(trials.size());
-        for (const Trial& trial : trials) {
+        point.idle_share =
+            idle_share(after.busy_cycles - before.busy_cycles, after.cycles - before.cycles);
+        point.trials = trials.count();
+        point.repeated = trials.repeated();
+        point.disturbance = std::string_view(trials.disturbance());
+        for (const Trial& trial : trials.trials()) {
             add(trial, point);
         }
     }
 
     void add(const Trial& trial, LatencyPoint& point) {
-        if (!trial.disturbance.empty()) {
-            point.disturbance = std::string_view(trial.disturbance);
-        }
         first_.add(trial.clock.first());
         last_.add(trial.clock.last());
         added_.add(trial.clock.added());
@@ -227,7 +155,6 @@ class Measurement {
     /// Every packet leaves at its own time or as soon after it as the generator can, and counts
     /// from its own time: a stall of whoever it was shows in every packet that was due meanwhile.
     Trial open_loop(double packets_per_second) {
-        const double interval = static_cast<double>(rte_get_tsc_hz()) / packets_per_second;
         const std::uint64_t on_time = cycles_of(kOnTime);
         Trial trial{.due = 0,
                     .late = 0,
@@ -239,21 +166,21 @@ class Measurement {
         const Interference interference = watch_.now();
         const std::uint64_t began = rte_rdtsc();
         const std::uint64_t end = began + cycles_of(plan_.trials.trial_time);
-        std::uint64_t due = began;
-        while (due < end) {
+        Schedule schedule(began, packets_per_second, rte_get_tsc_hz());
+        while (schedule.due() < end) {
             const std::uint64_t now = rte_rdtsc();
-            if (now < due) {
+            if (now < schedule.due()) {
                 rte_pause();
                 continue;
             }
-            wire_.send(due, now);
-            trial.late += now - due > on_time ? 1 : 0;
-            ++trial.due;
-            due = began + static_cast<std::uint64_t>(interval * static_cast<double>(trial.due));
+            wire_.send(schedule.due(), now);
+            trial.late += now - schedule.due() > on_time ? 1 : 0;
+            schedule.pass();
         }
         wire_.settle();
         trial.interference = watch_.since(interference);
         trial.disturbance = watch_.words_for(trial.interference, plan_.trials.trial_time);
+        trial.due = schedule.passed();
         trial.copies = wire_.copies();
         trial.clock = wire_.clock();
         return trial;
@@ -271,21 +198,6 @@ class Measurement {
     std::uint64_t late_ = 0;
 };
 
-/// What rte_eth_tx_burst() is given, before the driver has it; in the worker's thread.
-std::uint16_t watch_copies(std::uint16_t /*port*/,
-                           std::uint16_t /*queue*/,
-                           rte_mbuf** copies,
-                           std::uint16_t count,
-                           void* watcher) {
-    const std::uint64_t now = rte_rdtsc();
-    auto& its = *static_cast<Watcher*>(watcher);
-    for (std::uint16_t i = 0; i < count; ++i) {
-        its.clock.take(StampedContent::read(*copies[i]), now);
-    }
-    its.copies.add_and_release(count);
-    return count;
-}
-
 }  // namespace
 
 Result<LatencyPoint> measure_latency(const LatencyPlan& plan) {
@@ -295,36 +207,19 @@ Result<LatencyPoint> measure_latency(const LatencyPlan& plan) {
     options.ports = {"content", "net_null0,no-rx=1"};
     options.ring_ports = 1;
     options.copies_port = 1;
-    Watcher watcher{.clock = FanOutClock(plan.rig.consumers, 0), .copies = {}};  // outlives workers
+    CopyWatcher watcher(plan.rig.consumers);  // outlives the workers
     auto rig = RelayRig::create(options);
     if (!rig) {
         return std::move(rig).error();
     }
     const PortQueue leaving = (*rig)->machine().ports.back().queue_of(0);
-    if (rte_eth_add_tx_callback(leaving.port_id, leaving.queue, watch_copies, &watcher) ==
-        nullptr) {
-        return Error{ErrorCode::system,
-                     "DPDK does not let us see what is sent: it was built without "
-                     "RTE_ETHDEV_RXTX_CALLBACKS"};
+    if (auto watched = watcher.watch(leaving); !watched) {
+        return watched.error();
     }
-    // The TSC's rate is known only now.
-    watcher.clock = FanOutClock(plan.rig.consumers, cycles_of(kOnTime));
-    if (auto started = (*rig)->start(); !started) {
-        return started.error();
-    }
-    auto watch = InterferenceWatch::start(plan.rig.worker_cpus, plan.generator_cpu);
-    if (!watch) {
-        return std::move(watch).error();
-    }
-    auto point = Measurement(plan, **rig, watcher, std::move(watch).value()).run();
-    if (!point) {
-        return point;
-    }
-    point->drivers = std::string_view(names_of((*rig)->machine()).drivers);
-    if (auto balanced = (*rig)->stop(); !balanced) {
-        return balanced.error();
-    }
-    return point;
+    return while_running<LatencyPoint>(
+        **rig, plan.rig.worker_cpus, plan.generator_cpu, [&](InterferenceWatch watch) {
+            return Measurement(plan, **rig, watcher, std::move(watch)).run();
+        });
 }
 
 }  // namespace penstock::bench

@@ -6,7 +6,6 @@
 
 #include <penstock/result.h>
 
-#include <chrono>
 #include <cstdint>
 
 namespace penstock::bench {
@@ -22,10 +21,6 @@ struct LatencyPlan {
     unsigned generator_cpu = 0;
     TrialPlan trials;
 };
-
-/// A packet that is sent later than this after it was due is the generator's fault, which Linux or
-/// the host kept from its work: it comes in a burst that the open loop would not have made.
-inline constexpr std::chrono::nanoseconds kOnTime{1'000};
 
 /// What was measured. Travels through a pipe as it is.
 struct LatencyPoint {
@@ -43,6 +38,7 @@ struct LatencyPoint {
     double idle_share = 0;              // of the worker's time, at this rate
     FixedText<160> disturbance;         // of trials that count although disturbed
     FixedText<200> drivers;
+    FixedText<200> nics;
 };
 
 /// Sets the relay up behind a ring, finds its maximum rate in a closed loop, then plays an open

@@ -183,8 +183,8 @@ class Measurement {
         const RelayCounts after = relay_counts();
         trial.loss_share = share_lost(trial.counts);
         trial.lost_by = lost_between(before, after, trial.counts);
-        trial.idle_share = 1 - static_cast<double>(after.busy_cycles - before.busy_cycles) /
-                                   std::max(static_cast<double>(after.cycles - before.cycles), 1.0);
+        trial.idle_share =
+            idle_share(after.busy_cycles - before.busy_cycles, after.cycles - before.cycles);
         trial.disturbance =
             disturbance_of({.steal_ticks = own.steal_ticks + after.interference.steal_ticks -
                                            before.interference.steal_ticks,

@@ -2,16 +2,16 @@
 
 #include "penstock_bench/child.h"
 #include "penstock_bench/cpus.h"
-#include "penstock_bench/environment.h"
 #include "penstock_bench/relay_board.h"
 #include "penstock_bench/relay_peer.h"
+#include "penstock_bench/running_relay.h"
 #include "penstock_bench/temporary_directory.h"
 #include "rig/relay_rig.h"
 
 #include <fmt/format.h>
 
 #include <chrono>
-#include <memory>
+#include <optional>
 #include <utility>
 
 namespace penstock::bench {
@@ -56,23 +56,12 @@ Result<RelayPorts> run_relay(const RelayPlan& plan, RelayBoard& board) {
     if (!rig) {
         return std::move(rig).error();
     }
-    if (auto started = (*rig)->start(); !started) {
-        return started.error();
-    }
-    const auto watch = InterferenceWatch::start(plan.rig.worker_cpus);
-    if (!watch) {
-        return watch.error();
-    }
-    RelayPorts ports;
-    const PortNames names = names_of((*rig)->machine());
-    ports.drivers = std::string_view(names.drivers);
-    ports.nics = std::string_view(names.nics);
-    board.serve((*rig)->machine().ports.front().info().mac,
-                [&] { return counts_of(**rig, *watch); });
-    if (auto balanced = (*rig)->stop(); !balanced) {
-        return balanced.error();
-    }
-    return ports;
+    return while_running<RelayPorts>(
+        **rig, plan.rig.worker_cpus, std::nullopt, [&](const InterferenceWatch& watch) {
+            board.serve((*rig)->machine().ports.front().info().mac,
+                        [&] { return counts_of(**rig, watch); });
+            return RelayPorts();
+        });
 }
 
 Result<void> be_relay(const RelayPlan& plan, RelayBoard& board, void* result) {

@@ -1,8 +1,8 @@
 #include "penstock_bench/replicate_point.h"
 
 #include "penstock_bench/cpus.h"
-#include "penstock_bench/disturbance.h"
-#include "penstock_bench/environment.h"
+#include "penstock_bench/least_disturbed.h"
+#include "penstock_bench/running_relay.h"
 #include "penstock_bench/temporary_directory.h"
 #include "rig/capture_file.h"
 #include "rig/instant_source.h"
@@ -14,6 +14,8 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -153,20 +155,21 @@ class Measurement {
         std::this_thread::sleep_for(plan_.trials.warm_up);
         const RigTotals before = rig_.totals();
         const DropCounts drops_before = drops_of(rig_);
-        const std::uint64_t attempts_max = plan_.trials.trials * (1 + kRepeatsPerTrial);
-        for (std::uint64_t i = 0; i < attempts_max && undisturbed() < plan_.trials.trials; ++i) {
-            trials_.push_back(one_trial());
+        LeastDisturbed<Trial> trials(plan_.trials.trials);
+        while (trials.wants_more()) {
+            trials.add(one_trial());
         }
         const RigTotals after = rig_.totals();
         if (after.tx_packets == before.tx_packets) {
             return Error{ErrorCode::unavailable,
-                         fmt::format("no copy left in {} trial(s): {}", trials_.size(), silence())};
+                         fmt::format("no copy left in {} trial(s): {}",
+                                     trials.count() + trials.repeated(),
+                                     silence())};
         }
-        ReplicatePoint point = point_of_trials();
+        ReplicatePoint point = point_of(trials);
         point.copies = after.copies - before.copies;
-        const auto cycles = static_cast<double>(after.cycles - before.cycles);
         point.idle_share =
-            1 - static_cast<double>(after.busy_cycles - before.busy_cycles) / std::max(cycles, 1.0);
+            idle_share(after.busy_cycles - before.busy_cycles, after.cycles - before.cycles);
         point.drops = drops_of(rig_);
         for (std::size_t reason = 0; reason < point.drops.size(); ++reason) {
             point.drops[reason] -= drops_before[reason];
@@ -194,38 +197,22 @@ class Measurement {
                 .disturbance = watch_.words_for(during, plan_.trials.trial_time)};
     }
 
-    [[nodiscard]] std::uint64_t undisturbed() const {
-        return static_cast<std::uint64_t>(
-            std::count_if(trials_.begin(), trials_.end(), [](const Trial& trial) {
-                return trial.disturbance.empty();
-            }));
-    }
-
-    /// Of the undisturbed trials, and if they are too few, of those least disturbed with them.
-    ReplicatePoint point_of_trials() {
-        std::stable_sort(trials_.begin(), trials_.end(), [](const Trial& a, const Trial& b) {
-            return is_less(a.interference, b.interference);
-        });
-        ReplicatePoint point;
+    static ReplicatePoint point_of(const LeastDisturbed<Trial>& trials) {
         std::vector<double> rates;
         std::vector<double> cycles;
         std::vector<double> packets;
-        for (const Trial& trial : trials_) {
-            if (rates.size() == plan_.trials.trials) {
-                break;
-            }
+        for (const Trial& trial : trials.trials()) {
             rates.push_back(trial.copies_per_second);
             cycles.push_back(trial.cycles_per_copy);
             packets.push_back(trial.packets_per_second);
-            if (!trial.disturbance.empty()) {
-                point.disturbance = std::string_view(trial.disturbance);
-            }
         }
-        point.trials = static_cast<std::uint32_t>(rates.size());
-        point.repeated = static_cast<std::uint32_t>(trials_.size() - rates.size());
+        ReplicatePoint point;
         point.copies_per_second = spread_of(std::move(rates));
         point.cycles_per_copy = spread_of(std::move(cycles));
         point.packets_per_second = spread_of(std::move(packets));
+        point.trials = trials.count();
+        point.repeated = trials.repeated();
+        point.disturbance = std::string_view(trials.disturbance());
         return point;
     }
 
@@ -247,7 +234,6 @@ class Measurement {
     const ReplicatePlan& plan_;
     const RelayRig& rig_;
     InterferenceWatch watch_;
-    std::vector<Trial> trials_;
 };
 
 }  // namespace
@@ -260,24 +246,13 @@ Result<ReplicatePoint> measure_replicate(const ReplicatePlan& plan) {
         return std::move(setting).error();
     }
     const std::unique_ptr<RelayRig>& rig = setting->rig;
-    if (auto started = rig->start(); !started) {
-        return started.error();
+    auto point = while_running<ReplicatePoint>(
+        *rig, plan.rig.worker_cpus, std::nullopt, [&](InterferenceWatch watch) {
+            return Measurement(plan, *rig, std::move(watch)).run();
+        });
+    if (point) {
+        point->copies_in_all = rig->totals().tx_packets;
     }
-    auto watch = InterferenceWatch::start(plan.rig.worker_cpus);
-    if (!watch) {
-        return std::move(watch).error();
-    }
-    auto point = Measurement(plan, *rig, std::move(watch).value()).run();
-    if (!point) {
-        return point;
-    }
-    const PortNames names = names_of(rig->machine());
-    point->drivers = std::string_view(names.drivers);
-    point->nics = std::string_view(names.nics);
-    if (auto balanced = rig->stop(); !balanced) {
-        return balanced.error();
-    }
-    point->copies_in_all = rig->totals().tx_packets;
     return point;
 }
 

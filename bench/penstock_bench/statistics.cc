@@ -16,4 +16,8 @@ Spread spread_of(std::vector<double> trials) {
         .median = (trials[lower] + trials[upper]) / 2, .min = trials.front(), .max = trials.back()};
 }
 
+double idle_share(std::uint64_t busy_cycles, std::uint64_t cycles) noexcept {
+    return 1 - static_cast<double>(busy_cycles) / std::max(static_cast<double>(cycles), 1.0);
+}
+
 }  // namespace penstock::bench

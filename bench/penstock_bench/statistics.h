@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 namespace penstock::bench {
@@ -13,5 +14,8 @@ struct Spread {
 
 /// Of an even number of trials the median is the mean of the middle two; of none, all is 0. Pure.
 [[nodiscard]] Spread spread_of(std::vector<double> trials);
+
+/// Of `cycles`, the share that was not busy: 0..1; 1 if there were none. Pure.
+[[nodiscard]] double idle_share(std::uint64_t busy_cycles, std::uint64_t cycles) noexcept;
 
 }  // namespace penstock::bench

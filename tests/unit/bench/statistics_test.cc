@@ -18,5 +18,10 @@ TEST(Statistics, TakesTheMeanOfTheMiddleTwoOfAnEvenNumber) {
 
 TEST(Statistics, HasNothingToSayOfNoTrial) { EXPECT_DOUBLE_EQ(spread_of({}).max, 0); }
 
+TEST(Statistics, CountsAsIdleWhatWasNotBusy) {
+    EXPECT_DOUBLE_EQ(idle_share(25, 100), 0.75);
+    EXPECT_DOUBLE_EQ(idle_share(0, 0), 1);
+}
+
 }  // namespace
 }  // namespace penstock::bench
