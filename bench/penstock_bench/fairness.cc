@@ -101,24 +101,12 @@ std::vector<FairnessPlan> points_of(const Sweep& sweep) {
 }
 
 std::string distrust_of(const FairnessPlan& plan, const FairnessPoint& point) {
-    constexpr double kLateShareMax = 0.1;
-    std::string why = distrust({.disturbance = point.disturbance.text(),
-                                .copies = 0,
-                                .tx_queue_full = 0,
-                                .idle_share = 0,  // an open loop below the maximum leaves it idle
-                                .governor = governor_of(plan.rig.worker_cpus)});
-    const auto add = [&why](const std::string& reason) {
-        why += (why.empty() ? "" : "; ") + reason;
-    };
-    if (point.lost_copies > 0) {
-        add(fmt::format("{} copies were lost, whose latency nobody knows: lower --load or --rate",
-                        point.lost_copies));
-    }
-    if (point.late_share > kLateShareMax) {
-        add(fmt::format("the generator sent {:.0f} % of the packets late: lower --rate",
-                        kPerCent * point.late_share));
-    }
-    return why;
+    return distrust(OpenLoopFacts{.disturbance = point.disturbance.text(),
+                                  .governor = governor_of(plan.rig.worker_cpus),
+                                  .lost_copies = point.lost_copies,
+                                  .late_share = point.late_share,
+                                  .idle_share = point.idle_share,
+                                  .load = plan.load});
 }
 
 Fields row_of(const FairnessPlan& plan, const FairnessPoint& point, const std::string& why) {

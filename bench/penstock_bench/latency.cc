@@ -18,6 +18,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -112,32 +113,16 @@ std::vector<LatencyPlan> points_of(const Sweep& sweep) {
 }
 
 std::string distrust_of(const LatencyPlan& plan, const LatencyPoint& point) {
-    constexpr double kLateShareMax = 0.1;
-    std::string why = distrust({.disturbance = point.disturbance.text(),
-                                .copies = 0,
-                                .tx_queue_full = 0,
-                                .idle_share = 0,  // an open loop below the maximum leaves it idle
-                                .governor = governor_of(plan.rig.worker_cpus)});
-    const auto add = [&why](const std::string& reason) {
-        why += (why.empty() ? "" : "; ") + reason;
-    };
-    if (point.lost_copies > 0) {
-        add(fmt::format("{} copies were lost, whose latency nobody knows: lower the rate",
-                        point.lost_copies));
+    OpenLoopFacts facts{.disturbance = point.disturbance.text(),
+                        .governor = governor_of(plan.rig.worker_cpus),
+                        .lost_copies = point.lost_copies,
+                        .late_share = point.late_share,
+                        .idle_share = point.idle_share,
+                        .load = std::nullopt};
+    if (plan.packets_per_second == 0) {
+        facts.load = plan.load;
     }
-    // A worker that is idle for far more than the rest of the load could have done far more.
-    if (plan.packets_per_second == 0 && point.idle_share > 1 - plan.load / 2) {
-        add(
-            fmt::format("the generator is the bottleneck: at {:.0f} % of the highest rate that it "
-                        "reached the worker was idle {:.0f} % of the time",
-                        100 * plan.load,
-                        100 * point.idle_share));
-    }
-    if (point.late_share > kLateShareMax) {
-        add(fmt::format("the generator sent {:.0f} % of the packets late: lower the rate",
-                        100 * point.late_share));
-    }
-    return why;
+    return distrust(facts);
 }
 
 Fields row_of(const LatencyPlan& plan, const LatencyPoint& point, const std::string& why) {

@@ -170,23 +170,20 @@ Fields fields_of(const LostBy& lost) {
 
 /// A rate is the relay's own only if the relay, and neither end of its wires, could do no more.
 std::string distrust_of(const RelayPlan& plan, const RelayPoint& point) {
-    std::string why = distrust({.disturbance = point.disturbance.text(),
-                                .copies = 0,
-                                .tx_queue_full = 0,
-                                .idle_share = 0,
-                                .governor = governor_of(plan.rig.worker_cpus)});
-    const auto add = [&why](const std::string& reason) {
-        why += (why.empty() ? "" : "; ") + reason;
-    };
+    std::string why = distrust(TrustFacts{.disturbance = point.disturbance.text(),
+                                          .copies = 0,
+                                          .tx_queue_full = 0,
+                                          .idle_share = 0,
+                                          .governor = governor_of(plan.rig.worker_cpus)});
     if (point.packets_per_second <= 0) {
-        add("every rate that was offered lost more than allowed");
+        add_reason(why, "every rate that was offered lost more than allowed");
     } else if (point.lossy_packets_per_second <= 0) {
-        add("the generator is the bottleneck: nothing was lost at the most it offered");
+        add_reason(why, "the generator is the bottleneck: nothing was lost at the most it offered");
     } else if (point.idle_share > kIdleShareMax) {
-        add(
-            fmt::format("the wire or its peer is the bottleneck: the workers were idle {:.0f} % of "
-                        "the time",
-                        kPerCent * point.idle_share));
+        add_reason(why,
+                   fmt::format("the wire or its peer is the bottleneck: the workers were idle "
+                               "{:.0f} % of the time",
+                               kPerCent * point.idle_share));
     }
     return why;
 }

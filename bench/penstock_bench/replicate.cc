@@ -130,12 +130,12 @@ Fields drops_of(const DropCounts& drops) {
 }
 
 std::string distrust_of(const ReplicatePlan& plan, const ReplicatePoint& point) {
-    return distrust(
-        {.disturbance = point.disturbance.text(),
-         .copies = point.copies,
-         .tx_queue_full = point.drops[static_cast<std::size_t>(DropReason::tx_queue_full)],
-         .idle_share = point.idle_share,
-         .governor = governor_of(plan.rig.worker_cpus)});
+    return distrust(TrustFacts{
+        .disturbance = point.disturbance.text(),
+        .copies = point.copies,
+        .tx_queue_full = point.drops[static_cast<std::size_t>(DropReason::tx_queue_full)],
+        .idle_share = point.idle_share,
+        .governor = governor_of(plan.rig.worker_cpus)});
 }
 
 double ns_per_copy(const ReplicatePoint& point) { return 1e9 / point.copies_per_second.median; }
