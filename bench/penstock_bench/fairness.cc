@@ -1,18 +1,17 @@
 // What a stream with many consumers adds to the latency of a stream that has one, on the same
 // worker.
 #include "base/options.h"
-#include "penstock_bench/arguments.h"
 #include "penstock_bench/child.h"
 #include "penstock_bench/commands.h"
 #include "penstock_bench/cpus.h"
-#include "penstock_bench/disturbance.h"
 #include "penstock_bench/environment.h"
 #include "penstock_bench/fairness_point.h"
-#include "penstock_bench/progress.h"
 #include "penstock_bench/relay_options.h"
 #include "penstock_bench/report.h"
 #include "penstock_bench/run_command.h"
 #include "penstock_bench/stamped_content.h"
+#include "penstock_bench/sweep.h"
+#include "penstock_bench/sweep_points.h"
 #include "penstock_bench/trust.h"
 
 #include <fmt/format.h>
@@ -34,8 +33,7 @@ constexpr TrialPlan kTrials{
 constexpr double kPerCent = 100;
 
 struct Sweep {
-    std::vector<std::uint64_t> consumers;
-    std::vector<std::uint64_t> payloads;
+    std::vector<SweepPoint> points;
     double load = 0.5;
     std::uint64_t packets_per_second = 10'000;
     unsigned generator_cpu = 0;
@@ -43,15 +41,9 @@ struct Sweep {
     Output output;
 };
 
-/// Lists as written on the command line.
-struct Lists {
-    std::string consumers = "1000,100000";
-    std::string payloads = "1316";
-};
-
-void declare(Options& options, Lists& lists, Sweep& sweep) {
-    options.text("consumers", lists.consumers, "N,N,...", "of the large stream; the small has one");
-    options.text("payload", lists.payloads, "N,N,...", "UDP payload bytes of a packet");
+void declare(Options& options, SweepWords& words, Sweep& sweep) {
+    options.text("consumers", words.consumers, "N,N,...", "of the large stream; the small has one");
+    options.text("payload", words.payloads, "N,N,...", "UDP payload bytes of a packet");
     options.real(
         "load", sweep.load, 0.001, 1.0, "share of its maximum rate that the large stream comes at");
     options.number(
@@ -60,17 +52,12 @@ void declare(Options& options, Lists& lists, Sweep& sweep) {
     sweep.output.add_to(options);
 }
 
-Result<void> fill(const Lists& lists, Sweep& sweep) {
-    auto consumers = parse_numbers("consumers", lists.consumers, 2, 1'000'000);
-    if (!consumers) {
-        return consumers.error();
+Result<void> fill(const SweepWords& words, Sweep& sweep) {
+    auto points = parse_points(words, {.consumers_min = 2, .payload_bytes_min = sizeof(Stamp)});
+    if (!points) {
+        return points.error();
     }
-    auto payloads = parse_numbers("payload", lists.payloads, sizeof(Stamp), 1'472);
-    if (!payloads) {
-        return payloads.error();
-    }
-    sweep.consumers = std::move(consumers).value();
-    sweep.payloads = std::move(payloads).value();
+    sweep.points = std::move(points).value();
     if (auto checked = sweep.relay.check(1); !checked) {
         return checked;
     }
@@ -82,22 +69,25 @@ Result<void> fill(const Lists& lists, Sweep& sweep) {
     return sweep.output.open();
 }
 
-std::vector<FairnessPlan> points_of(const Sweep& sweep) {
-    std::vector<FairnessPlan> points;
-    for (const std::uint64_t payload : sweep.payloads) {
-        for (const std::uint64_t consumers : sweep.consumers) {
-            FairnessPlan point;
-            point.rig = sweep.relay.rig(1, true);
-            point.rig.consumers = static_cast<std::uint32_t>(consumers);
-            point.payload_bytes = static_cast<std::uint32_t>(payload);
-            point.load = sweep.load;
-            point.packets_per_second = static_cast<double>(sweep.packets_per_second);
-            point.generator_cpu = sweep.generator_cpu;
-            point.trials = sweep.relay.trials();
-            points.push_back(std::move(point));
-        }
+std::vector<FairnessPlan> plans_of(const Sweep& sweep) {
+    std::vector<FairnessPlan> plans;
+    for (const SweepPoint& point : sweep.points) {
+        FairnessPlan plan;
+        plan.rig = sweep.relay.rig(point.workers, point.history);
+        plan.rig.consumers = point.consumers;
+        plan.payload_bytes = point.payload_bytes;
+        plan.load = sweep.load;
+        plan.packets_per_second = static_cast<double>(sweep.packets_per_second);
+        plan.generator_cpu = sweep.generator_cpu;
+        plan.trials = sweep.relay.trials();
+        plans.push_back(std::move(plan));
     }
-    return points;
+    return plans;
+}
+
+Result<FairnessPoint> measure(const FairnessPlan& plan) {
+    return in_child<FairnessPoint>(2 * patience_for(plan.trials),
+                                   [&plan] { return measure_fairness(plan); });
 }
 
 std::string distrust_of(const FairnessPlan& plan, const FairnessPoint& point) {
@@ -109,7 +99,7 @@ std::string distrust_of(const FairnessPlan& plan, const FairnessPoint& point) {
                                   .load = plan.load});
 }
 
-Fields row_of(const FairnessPlan& plan, const FairnessPoint& point, const std::string& why) {
+Fields row_of(const FairnessPlan& plan, const FairnessPoint& point) {
     return {{"consumers", std::uint64_t{plan.rig.consumers}},
             {"payload_bytes", std::uint64_t{plan.payload_bytes}},
             {"load", plan.load},
@@ -124,9 +114,7 @@ Fields row_of(const FairnessPlan& plan, const FairnessPoint& point, const std::s
             {"late_share", point.late_share},
             {"idle_share", point.idle_share},
             {"trials", std::uint64_t{point.trials}},
-            {"repeated", std::uint64_t{point.repeated}},
-            {"trusted", why.empty()},
-            {"why", why}};
+            {"repeated", std::uint64_t{point.repeated}}};
 }
 
 std::string text_of(const FairnessPlan& plan, const FairnessPoint& point, const std::string& why) {
@@ -153,50 +141,31 @@ std::string text_of(const FairnessPlan& plan, const FairnessPoint& point, const 
            (why.empty() ? "" : "  not to be trusted: " + why + '\n');
 }
 
-Result<void> run(const Sweep& sweep) {
-    const std::string stat_before = read_proc_stat();
-    Report report{.benchmark = "fairness",
-                  .environment = environment_of(sweep.relay.worker_cpus()),
-                  .rows = {}};
-    sweep.output.say(text_of(report.environment));
-    const std::vector<FairnessPlan> points = points_of(sweep);
-    const Progress progress(points.size());
-    for (const FairnessPlan& plan : points) {
-        progress.show(
-            report.rows.size(),
-            fmt::format("{} consumers, {} bytes", plan.rig.consumers, plan.payload_bytes));
-        const auto point = in_child<FairnessPoint>(2 * patience_for(plan.trials),
-                                                   [&plan] { return measure_fairness(plan); });
-        progress.clear();
-        if (!point) {
-            return point.error();
-        }
-        report.environment.drivers = point->drivers.text();
-        report.environment.nics = "none: virtual ports";
-        const std::string why = distrust_of(plan, *point);
-        report.rows.push_back(row_of(plan, *point, why));
-        sweep.output.say(text_of(plan, *point, why));
-    }
-    report.environment.steal_share = steal_share(stat_before, read_proc_stat());
-    sweep.output.say(fmt::format("steal     {:.2f} % of all CPU time",
-                                 kPerCent * report.environment.steal_share));
-    return sweep.output.write(report);
-}
+constexpr SweepSteps<FairnessPlan, FairnessPoint> kSteps{.benchmark = "fairness",
+                                                         .headings = "",
+                                                         .ends_with_ports = false,
+                                                         .measure = measure,
+                                                         .distrust = distrust_of,
+                                                         .row = row_of,
+                                                         .text = text_of};
 
 }  // namespace
 
 int run_fairness(int argc, const char* const* argv) {
-    Lists lists;
+    SweepWords words{
+        .consumers = "1000,100000", .payloads = "1316", .workers = "1", .histories = "on"};
     Sweep sweep;
     Options options(kProgram, "what a stream with many consumers adds to the latency of another");
-    declare(options, lists, sweep);
+    declare(options, words, sweep);
     return run_command(
         kProgram,
         options,
         argc,
         argv,
-        [&] { return fill(lists, sweep); },
-        [&] { return run(sweep); });
+        [&] { return fill(words, sweep); },
+        [&] {
+            return run_sweep(kSteps, plans_of(sweep), sweep.relay.worker_cpus(), sweep.output);
+        });
 }
 
 }  // namespace penstock::bench

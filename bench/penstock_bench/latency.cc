@@ -1,18 +1,17 @@
 // What the relay adds to a packet's way: from when its packet was due at the port, and from when it
 // was there, to its first and last copy, under an open loop.
 #include "base/options.h"
-#include "penstock_bench/arguments.h"
 #include "penstock_bench/child.h"
 #include "penstock_bench/commands.h"
 #include "penstock_bench/cpus.h"
-#include "penstock_bench/disturbance.h"
 #include "penstock_bench/environment.h"
 #include "penstock_bench/latency_point.h"
-#include "penstock_bench/progress.h"
 #include "penstock_bench/relay_options.h"
 #include "penstock_bench/report.h"
 #include "penstock_bench/run_command.h"
 #include "penstock_bench/stamped_content.h"
+#include "penstock_bench/sweep.h"
+#include "penstock_bench/sweep_points.h"
 #include "penstock_bench/trust.h"
 
 #include <fmt/format.h>
@@ -35,9 +34,7 @@ constexpr TrialPlan kTrials{
     .trials = 50, .trial_time = milliseconds{10}, .warm_up = milliseconds{200}};
 
 struct Sweep {
-    std::vector<std::uint64_t> consumers;
-    std::vector<std::uint64_t> payloads;
-    std::vector<bool> histories;
+    std::vector<SweepPoint> points;
     double load = 0.5;
     std::uint64_t packets_per_second = 0;
     unsigned generator_cpu = 0;
@@ -45,17 +42,10 @@ struct Sweep {
     Output output;
 };
 
-/// Lists as written on the command line.
-struct Lists {
-    std::string consumers = "64";
-    std::string payloads = "22,1316";
-    std::string histories = "on";
-};
-
-void declare(Options& options, Lists& lists, Sweep& sweep) {
-    options.text("consumers", lists.consumers, "N,N,...", "copies of a packet");
-    options.text("payload", lists.payloads, "N,N,...", "UDP payload bytes of a packet");
-    options.text("history", lists.histories, "on|off|on,off", "keep packets for who joins later");
+void declare(Options& options, SweepWords& words, Sweep& sweep) {
+    options.text("consumers", words.consumers, "N,N,...", "copies of a packet");
+    options.text("payload", words.payloads, "N,N,...", "UDP payload bytes of a packet");
+    options.text("history", words.histories, "on|off|on,off", "keep packets for who joins later");
     options.real("load", sweep.load, 0.001, 1.0, "share of the maximum rate that is offered");
     options.number("rate",
                    sweep.packets_per_second,
@@ -66,20 +56,12 @@ void declare(Options& options, Lists& lists, Sweep& sweep) {
     sweep.output.add_to(options);
 }
 
-Result<void> fill(const Lists& lists, Sweep& sweep) {
-    auto consumers = parse_numbers("consumers", lists.consumers, 1, 1'000'000);
-    auto payloads = parse_numbers("payload", lists.payloads, sizeof(Stamp), 1'472);
-    auto histories = parse_histories(lists.histories);
-    for (const Error* error : {consumers ? nullptr : &consumers.error(),
-                               payloads ? nullptr : &payloads.error(),
-                               histories ? nullptr : &histories.error()}) {
-        if (error != nullptr) {
-            return *error;
-        }
+Result<void> fill(const SweepWords& words, Sweep& sweep) {
+    auto points = parse_points(words, {.consumers_min = 1, .payload_bytes_min = sizeof(Stamp)});
+    if (!points) {
+        return points.error();
     }
-    sweep.consumers = std::move(consumers).value();
-    sweep.payloads = std::move(payloads).value();
-    sweep.histories = std::move(histories).value();
+    sweep.points = std::move(points).value();
     if (auto checked = sweep.relay.check(1); !checked) {
         return checked;
     }
@@ -91,25 +73,26 @@ Result<void> fill(const Lists& lists, Sweep& sweep) {
     return sweep.output.open();
 }
 
-std::vector<LatencyPlan> points_of(const Sweep& sweep) {
-    std::vector<LatencyPlan> points;
-    for (const bool history : sweep.histories) {
-        for (const std::uint64_t payload : sweep.payloads) {
-            for (const std::uint64_t consumers : sweep.consumers) {
-                LatencyPlan point;
-                point.rig = sweep.relay.rig(1, history);
-                point.rig.consumers = static_cast<std::uint32_t>(consumers);
-                point.payload_bytes = static_cast<std::uint32_t>(payload);
-                point.history = history;
-                point.load = sweep.load;
-                point.packets_per_second = static_cast<double>(sweep.packets_per_second);
-                point.generator_cpu = sweep.generator_cpu;
-                point.trials = sweep.relay.trials();
-                points.push_back(std::move(point));
-            }
-        }
+std::vector<LatencyPlan> plans_of(const Sweep& sweep) {
+    std::vector<LatencyPlan> plans;
+    for (const SweepPoint& point : sweep.points) {
+        LatencyPlan plan;
+        plan.rig = sweep.relay.rig(point.workers, point.history);
+        plan.rig.consumers = point.consumers;
+        plan.payload_bytes = point.payload_bytes;
+        plan.history = point.history;
+        plan.load = sweep.load;
+        plan.packets_per_second = static_cast<double>(sweep.packets_per_second);
+        plan.generator_cpu = sweep.generator_cpu;
+        plan.trials = sweep.relay.trials();
+        plans.push_back(std::move(plan));
     }
-    return points;
+    return plans;
+}
+
+Result<LatencyPoint> measure(const LatencyPlan& plan) {
+    return in_child<LatencyPoint>(patience_for(plan.trials),
+                                  [&plan] { return measure_latency(plan); });
 }
 
 std::string distrust_of(const LatencyPlan& plan, const LatencyPoint& point) {
@@ -125,7 +108,7 @@ std::string distrust_of(const LatencyPlan& plan, const LatencyPoint& point) {
     return distrust(facts);
 }
 
-Fields row_of(const LatencyPlan& plan, const LatencyPoint& point, const std::string& why) {
+Fields row_of(const LatencyPlan& plan, const LatencyPoint& point) {
     return {{"consumers", std::uint64_t{plan.rig.consumers}},
             {"payload_bytes", std::uint64_t{plan.payload_bytes}},
             {"history", plan.history},
@@ -141,9 +124,7 @@ Fields row_of(const LatencyPlan& plan, const LatencyPoint& point, const std::str
             {"late_share", point.late_share},
             {"idle_share", point.idle_share},
             {"trials", std::uint64_t{point.trials}},
-            {"repeated", std::uint64_t{point.repeated}},
-            {"trusted", why.empty()},
-            {"why", why}};
+            {"repeated", std::uint64_t{point.repeated}}};
 }
 
 std::string text_of(const LatencyPlan& plan, const LatencyPoint& point, const std::string& why) {
@@ -171,50 +152,30 @@ std::string text_of(const LatencyPlan& plan, const LatencyPoint& point, const st
            (why.empty() ? "" : "  not to be trusted: " + why + '\n');
 }
 
-Result<void> run(const Sweep& sweep) {
-    const std::string stat_before = read_proc_stat();
-    Report report{.benchmark = "latency",
-                  .environment = environment_of(sweep.relay.worker_cpus()),
-                  .rows = {}};
-    sweep.output.say(text_of(report.environment));
-    const std::vector<LatencyPlan> points = points_of(sweep);
-    const Progress progress(points.size());
-    for (const LatencyPlan& plan : points) {
-        progress.show(
-            report.rows.size(),
-            fmt::format("{} consumers, {} bytes", plan.rig.consumers, plan.payload_bytes));
-        const auto point = in_child<LatencyPoint>(patience_for(plan.trials),
-                                                  [&plan] { return measure_latency(plan); });
-        progress.clear();
-        if (!point) {
-            return point.error();
-        }
-        report.environment.drivers = point->drivers.text();
-        report.environment.nics = "none: virtual ports";
-        const std::string why = distrust_of(plan, *point);
-        report.rows.push_back(row_of(plan, *point, why));
-        sweep.output.say(text_of(plan, *point, why));
-    }
-    report.environment.steal_share = steal_share(stat_before, read_proc_stat());
-    sweep.output.say(
-        fmt::format("steal     {:.2f} % of all CPU time", 100 * report.environment.steal_share));
-    return sweep.output.write(report);
-}
+constexpr SweepSteps<LatencyPlan, LatencyPoint> kSteps{.benchmark = "latency",
+                                                       .headings = "",
+                                                       .ends_with_ports = false,
+                                                       .measure = measure,
+                                                       .distrust = distrust_of,
+                                                       .row = row_of,
+                                                       .text = text_of};
 
 }  // namespace
 
 int run_latency(int argc, const char* const* argv) {
-    Lists lists;
+    SweepWords words{.consumers = "64", .payloads = "22,1316", .workers = "1", .histories = "on"};
     Sweep sweep;
     Options options(kProgram, "what the relay adds to a packet's way");
-    declare(options, lists, sweep);
+    declare(options, words, sweep);
     return run_command(
         kProgram,
         options,
         argc,
         argv,
-        [&] { return fill(lists, sweep); },
-        [&] { return run(sweep); });
+        [&] { return fill(words, sweep); },
+        [&] {
+            return run_sweep(kSteps, plans_of(sweep), sweep.relay.worker_cpus(), sweep.output);
+        });
 }
 
 }  // namespace penstock::bench

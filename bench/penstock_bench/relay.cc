@@ -4,13 +4,13 @@
 #include "penstock_bench/arguments.h"
 #include "penstock_bench/commands.h"
 #include "penstock_bench/cpus.h"
-#include "penstock_bench/disturbance.h"
 #include "penstock_bench/environment.h"
-#include "penstock_bench/progress.h"
 #include "penstock_bench/relay_options.h"
 #include "penstock_bench/relay_point.h"
 #include "penstock_bench/report.h"
 #include "penstock_bench/run_command.h"
+#include "penstock_bench/sweep.h"
+#include "penstock_bench/sweep_points.h"
 #include "penstock_bench/trust.h"
 
 #include <fmt/format.h>
@@ -37,10 +37,7 @@ constexpr double kPerCent = 100;
 constexpr double kMillion = 1e6;
 
 struct Sweep {
-    std::vector<std::uint64_t> consumers;
-    std::vector<std::uint64_t> payloads;
-    std::vector<std::uint64_t> workers;
-    std::vector<bool> histories;
+    std::vector<SweepPoint> points;
     std::vector<std::string> ports;
     std::vector<std::string> peer_ports;
     SearchGoal goal;
@@ -51,19 +48,17 @@ struct Sweep {
 
 /// As written on the command line.
 struct Words {
-    std::string consumers = "1,64";
-    std::string payloads = "22,1316";
-    std::string workers = "1";
-    std::string histories = "on";
+    SweepWords sweep{.consumers = "1,64", .payloads = "22,1316", .workers = "1", .histories = "on"};
     std::string loss = "0";
     std::string precision = "1%";
 };
 
 void declare(Options& options, Words& words, Sweep& sweep) {
-    options.text("consumers", words.consumers, "N,N,...", "copies of a packet");
-    options.text("payload", words.payloads, "N,N,...", "UDP payload bytes of a packet");
-    options.text("workers", words.workers, "N,N,...", "workers of the relay");
-    options.text("history", words.histories, "on|off|on,off", "keep packets for who joins later");
+    options.text("consumers", words.sweep.consumers, "N,N,...", "copies of a packet");
+    options.text("payload", words.sweep.payloads, "N,N,...", "UDP payload bytes of a packet");
+    options.text("workers", words.sweep.workers, "N,N,...", "workers of the relay");
+    options.text(
+        "history", words.sweep.histories, "on|off|on,off", "keep packets for who joins later");
     options.text("loss", words.loss, "0|SHARE%", "that a rate may have: 0 for NDR, 0.5% for PDR");
     options.text("precision", words.precision, "SHARE%", "of the rate, at which the search ends");
     options.texts("port",
@@ -91,32 +86,22 @@ Result<void> check_ports(const Sweep& sweep) {
 }
 
 Result<void> fill(const Words& words, Sweep& sweep) {
-    auto consumers = parse_numbers("consumers", words.consumers, 1, 1'000'000);
-    auto payloads = parse_numbers("payload", words.payloads, 1, 1'472);
-    auto workers = parse_numbers("workers", words.workers, 1, 64);
-    auto histories = parse_histories(words.histories);
+    auto points = parse_points(words.sweep, {.consumers_min = 1, .payload_bytes_min = 1});
     const auto loss = parse_share("loss", words.loss, 0, 0.5);
     const auto precision = parse_share("precision", words.precision, 0.0001, 0.5);
-    for (const Error* error : {consumers ? nullptr : &consumers.error(),
-                               payloads ? nullptr : &payloads.error(),
-                               workers ? nullptr : &workers.error(),
-                               histories ? nullptr : &histories.error(),
+    for (const Error* error : {points ? nullptr : &points.error(),
                                loss ? nullptr : &loss.error(),
                                precision ? nullptr : &precision.error()}) {
         if (error != nullptr) {
             return *error;
         }
     }
-    sweep.consumers = std::move(consumers).value();
-    sweep.payloads = std::move(payloads).value();
-    sweep.workers = std::move(workers).value();
-    sweep.histories = std::move(histories).value();
+    sweep.points = std::move(points).value();
     sweep.goal = {.loss_share = *loss, .precision_share = *precision};
     if (auto checked = check_ports(sweep); !checked) {
         return checked;
     }
-    const std::uint64_t most = *std::max_element(sweep.workers.begin(), sweep.workers.end());
-    if (auto checked = sweep.relay.check(most); !checked) {
+    if (auto checked = sweep.relay.check(most_workers(sweep.points)); !checked) {
         return checked;
     }
     const auto cpu = choose_generator_cpu(sweep.relay.worker_cpus());
@@ -127,28 +112,22 @@ Result<void> fill(const Words& words, Sweep& sweep) {
     return sweep.output.open();
 }
 
-std::vector<RelayPlan> points_of(const Sweep& sweep) {
-    std::vector<RelayPlan> points;
-    for (const bool history : sweep.histories) {
-        for (const std::uint64_t workers : sweep.workers) {
-            for (const std::uint64_t payload : sweep.payloads) {
-                for (const std::uint64_t consumers : sweep.consumers) {
-                    RelayPlan point;
-                    point.ports = sweep.ports;
-                    point.peer_ports = sweep.peer_ports;
-                    point.rig = sweep.relay.rig(workers, history);
-                    point.rig.consumers = static_cast<std::uint32_t>(consumers);
-                    point.payload_bytes = static_cast<std::uint32_t>(payload);
-                    point.history = history;
-                    point.goal = sweep.goal;
-                    point.generator_cpu = sweep.generator_cpu;
-                    point.trials = sweep.relay.trials();
-                    points.push_back(std::move(point));
-                }
-            }
-        }
+std::vector<RelayPlan> plans_of(const Sweep& sweep) {
+    std::vector<RelayPlan> plans;
+    for (const SweepPoint& point : sweep.points) {
+        RelayPlan plan;
+        plan.ports = sweep.ports;
+        plan.peer_ports = sweep.peer_ports;
+        plan.rig = sweep.relay.rig(point.workers, point.history);
+        plan.rig.consumers = point.consumers;
+        plan.payload_bytes = point.payload_bytes;
+        plan.history = point.history;
+        plan.goal = sweep.goal;
+        plan.generator_cpu = sweep.generator_cpu;
+        plan.trials = sweep.relay.trials();
+        plans.push_back(std::move(plan));
     }
-    return points;
+    return plans;
 }
 
 Fields fields_of(const LostBy& lost) {
@@ -188,7 +167,7 @@ std::string distrust_of(const RelayPlan& plan, const RelayPoint& point) {
     return why;
 }
 
-Fields row_of(const RelayPlan& plan, const RelayPoint& point, const std::string& why) {
+Fields row_of(const RelayPlan& plan, const RelayPoint& point) {
     return {{"consumers", std::uint64_t{plan.rig.consumers}},
             {"payload_bytes", std::uint64_t{plan.payload_bytes}},
             {"workers", std::uint64_t{plan.rig.worker_cpus.size()}},
@@ -207,9 +186,7 @@ Fields row_of(const RelayPlan& plan, const RelayPoint& point, const std::string&
                     {"trials", plan.trials.trials}}},
             {"trials", std::uint64_t{point.trials}},
             {"repeated", std::uint64_t{point.repeated}},
-            {"idle_share", point.idle_share},
-            {"trusted", why.empty()},
-            {"why", why}};
+            {"idle_share", point.idle_share}};
 }
 
 std::string text_of(const RelayPlan& plan, const RelayPoint& point, const std::string& why) {
@@ -247,35 +224,13 @@ std::string text_of(const RelayPlan& plan, const RelayPoint& point, const std::s
         why.empty() ? "" : "  not to be trusted: " + why + '\n');
 }
 
-Result<void> run(const Sweep& sweep) {
-    const std::string stat_before = read_proc_stat();
-    Report report{
-        .benchmark = "relay", .environment = environment_of(sweep.relay.worker_cpus()), .rows = {}};
-    sweep.output.say(text_of(report.environment));
-    const std::vector<RelayPlan> points = points_of(sweep);
-    const Progress progress(points.size());
-    for (const RelayPlan& plan : points) {
-        progress.show(
-            report.rows.size(),
-            fmt::format("{} consumers, {} bytes", plan.rig.consumers, plan.payload_bytes));
-        const auto point = measure_relay(plan);
-        progress.clear();
-        if (!point) {
-            return point.error();
-        }
-        report.environment.drivers = point->drivers.text();
-        report.environment.nics = point->nics.empty() ? "none: virtual ports" : point->nics.text();
-        const std::string why = distrust_of(plan, *point);
-        report.rows.push_back(row_of(plan, *point, why));
-        sweep.output.say(text_of(plan, *point, why));
-    }
-    report.environment.steal_share = steal_share(stat_before, read_proc_stat());
-    sweep.output.say(fmt::format("ports     {}; NICs {}\nsteal     {:.2f} % of all CPU time",
-                                 report.environment.drivers,
-                                 report.environment.nics,
-                                 kPerCent * report.environment.steal_share));
-    return sweep.output.write(report);
-}
+constexpr SweepSteps<RelayPlan, RelayPoint> kSteps{.benchmark = "relay",
+                                                   .headings = "",
+                                                   .ends_with_ports = true,
+                                                   .measure = measure_relay,
+                                                   .distrust = distrust_of,
+                                                   .row = row_of,
+                                                   .text = text_of};
 
 }  // namespace
 
@@ -290,7 +245,9 @@ int run_relay(int argc, const char* const* argv) {
         argc,
         argv,
         [&] { return fill(words, sweep); },
-        [&] { return run(sweep); });
+        [&] {
+            return run_sweep(kSteps, plans_of(sweep), sweep.relay.worker_cpus(), sweep.output);
+        });
 }
 
 }  // namespace penstock::bench

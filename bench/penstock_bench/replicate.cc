@@ -2,15 +2,14 @@
 // and history.
 #include "base/options.h"
 #include "data_server/drop_reason_texts.h"
-#include "penstock_bench/arguments.h"
 #include "penstock_bench/child.h"
 #include "penstock_bench/commands.h"
-#include "penstock_bench/disturbance.h"
 #include "penstock_bench/environment.h"
-#include "penstock_bench/progress.h"
 #include "penstock_bench/replicate_point.h"
 #include "penstock_bench/report.h"
 #include "penstock_bench/run_command.h"
+#include "penstock_bench/sweep.h"
+#include "penstock_bench/sweep_points.h"
 #include "penstock_bench/trust.h"
 
 #include <fmt/format.h>
@@ -31,10 +30,7 @@ constexpr TrialPlan kTrials{
     .trials = 5, .trial_time = milliseconds{300}, .warm_up = milliseconds{200}};
 
 struct Sweep {
-    std::vector<std::uint64_t> consumers;
-    std::vector<std::uint64_t> payloads;
-    std::vector<std::uint64_t> workers;
-    std::vector<bool> histories;
+    std::vector<SweepPoint> points;
     std::uint64_t streams = 1;
     std::string source;
     std::string sink;
@@ -42,23 +38,15 @@ struct Sweep {
     Output output;
 };
 
-/// Lists as written on the command line.
-struct Lists {
-    std::string consumers = "1,8,64,512";
-    std::string payloads = "22,1316";
-    std::string workers = "1";
-    std::string histories = "on";
-};
-
-void declare(Options& options, Lists& lists, Sweep& sweep) {
+void declare(Options& options, SweepWords& words, Sweep& sweep) {
     options.text(
-        "consumers", lists.consumers, "N,N,...", "consumers of each stream: copies a packet");
-    options.text("payload", lists.payloads, "N,N,...", "UDP payload bytes of a packet");
+        "consumers", words.consumers, "N,N,...", "consumers of each stream: copies a packet");
+    options.text("payload", words.payloads, "N,N,...", "UDP payload bytes of a packet");
     options.text("workers",
-                 lists.workers,
+                 words.workers,
                  "N,N,...",
                  "own streams in turn; past 256 consumers, all share one");
-    options.text("history", lists.histories, "on|off|on,off", "keep packets for who joins later");
+    options.text("history", words.histories, "on|off|on,off", "keep packets for who joins later");
     options.number("streams", sweep.streams, 1, 40'000, "streams, with as many consumers each");
     options.text(
         "source",
@@ -72,51 +60,38 @@ void declare(Options& options, Lists& lists, Sweep& sweep) {
     sweep.output.add_to(options);
 }
 
-Result<void> fill(const Lists& lists, Sweep& sweep) {
-    auto consumers = parse_numbers("consumers", lists.consumers, 1, 1'000'000);
-    auto payloads = parse_numbers("payload", lists.payloads, 8, 1'472);
-    auto workers = parse_numbers("workers", lists.workers, 1, 64);
-    auto histories = parse_histories(lists.histories);
-    for (const Error* error : {consumers ? nullptr : &consumers.error(),
-                               payloads ? nullptr : &payloads.error(),
-                               workers ? nullptr : &workers.error(),
-                               histories ? nullptr : &histories.error()}) {
-        if (error != nullptr) {
-            return *error;
-        }
+Result<void> fill(const SweepWords& words, Sweep& sweep) {
+    auto points = parse_points(words, {.consumers_min = 1, .payload_bytes_min = kPayloadBytesMin});
+    if (!points) {
+        return points.error();
     }
-    sweep.consumers = std::move(consumers).value();
-    sweep.payloads = std::move(payloads).value();
-    sweep.workers = std::move(workers).value();
-    sweep.histories = std::move(histories).value();
-    const std::uint64_t most = *std::max_element(sweep.workers.begin(), sweep.workers.end());
-    if (auto checked = sweep.relay.check(most); !checked) {
+    sweep.points = std::move(points).value();
+    if (auto checked = sweep.relay.check(most_workers(sweep.points)); !checked) {
         return checked;
     }
     return sweep.output.open();
 }
 
-std::vector<ReplicatePlan> points_of(const Sweep& sweep) {
-    std::vector<ReplicatePlan> points;
-    for (const bool history : sweep.histories) {
-        for (const std::uint64_t workers : sweep.workers) {
-            for (const std::uint64_t payload : sweep.payloads) {
-                for (const std::uint64_t consumers : sweep.consumers) {
-                    ReplicatePlan point;
-                    point.source = sweep.source;
-                    point.sink = sweep.sink;
-                    point.payload_bytes = static_cast<std::uint32_t>(payload);
-                    point.history = history;
-                    point.rig = sweep.relay.rig(workers, history);
-                    point.rig.streams = static_cast<std::uint32_t>(sweep.streams);
-                    point.rig.consumers = static_cast<std::uint32_t>(consumers);
-                    point.trials = sweep.relay.trials();
-                    points.push_back(std::move(point));
-                }
-            }
-        }
+std::vector<ReplicatePlan> plans_of(const Sweep& sweep) {
+    std::vector<ReplicatePlan> plans;
+    for (const SweepPoint& point : sweep.points) {
+        ReplicatePlan plan;
+        plan.source = sweep.source;
+        plan.sink = sweep.sink;
+        plan.payload_bytes = point.payload_bytes;
+        plan.history = point.history;
+        plan.rig = sweep.relay.rig(point.workers, point.history);
+        plan.rig.streams = static_cast<std::uint32_t>(sweep.streams);
+        plan.rig.consumers = point.consumers;
+        plan.trials = sweep.relay.trials();
+        plans.push_back(std::move(plan));
     }
-    return points;
+    return plans;
+}
+
+Result<ReplicatePoint> measure(const ReplicatePlan& plan) {
+    return in_child<ReplicatePoint>(patience_for(plan.trials),
+                                    [&plan] { return measure_replicate(plan); });
 }
 
 Fields drops_of(const DropCounts& drops) {
@@ -140,7 +115,7 @@ std::string distrust_of(const ReplicatePlan& plan, const ReplicatePoint& point) 
 
 double ns_per_copy(const ReplicatePoint& point) { return 1e9 / point.copies_per_second.median; }
 
-Fields row_of(const ReplicatePlan& plan, const ReplicatePoint& point, const std::string& why) {
+Fields row_of(const ReplicatePlan& plan, const ReplicatePoint& point) {
     return {{"consumers", std::uint64_t{plan.rig.consumers}},
             {"payload_bytes", std::uint64_t{plan.payload_bytes}},
             {"streams", std::uint64_t{plan.rig.streams}},
@@ -157,9 +132,7 @@ Fields row_of(const ReplicatePlan& plan, const ReplicatePoint& point, const std:
             {"packets_per_second", point.packets_per_second.median},
             {"copies_in_all", point.copies_in_all},
             {"drops", drops_of(point.drops)},
-            {"idle_share", point.idle_share},
-            {"trusted", why.empty()},
-            {"why", why}};
+            {"idle_share", point.idle_share}};
 }
 
 constexpr const char* kHeadings =
@@ -194,53 +167,31 @@ std::string line_of(const ReplicatePlan& plan,
         why);
 }
 
-Result<void> run(const Sweep& sweep) {
-    const std::string stat_before = read_proc_stat();
-    Report report{.benchmark = "replicate",
-                  .environment = environment_of(sweep.relay.worker_cpus()),
-                  .rows = {}};
-    sweep.output.say(text_of(report.environment));
-    sweep.output.say(kHeadings);
-    const std::vector<ReplicatePlan> points = points_of(sweep);
-    const Progress progress(points.size());
-    for (const ReplicatePlan& plan : points) {
-        progress.show(
-            report.rows.size(),
-            fmt::format("{} consumers, {} bytes", plan.rig.consumers, plan.payload_bytes));
-        const auto point = in_child<ReplicatePoint>(patience_for(plan.trials),
-                                                    [&plan] { return measure_replicate(plan); });
-        progress.clear();
-        if (!point) {
-            return point.error();
-        }
-        report.environment.drivers = point->drivers.text();
-        report.environment.nics = point->nics.empty() ? "none: virtual ports" : point->nics.text();
-        const std::string why = distrust_of(plan, *point);
-        report.rows.push_back(row_of(plan, *point, why));
-        sweep.output.say(line_of(plan, *point, why));
-    }
-    report.environment.steal_share = steal_share(stat_before, read_proc_stat());
-    sweep.output.say(fmt::format("\nports     {}; NICs {}\nsteal     {:.2f} % of all CPU time",
-                                 report.environment.drivers,
-                                 report.environment.nics,
-                                 100 * report.environment.steal_share));
-    return sweep.output.write(report);
-}
+constexpr SweepSteps<ReplicatePlan, ReplicatePoint> kSteps{.benchmark = "replicate",
+                                                           .headings = kHeadings,
+                                                           .ends_with_ports = true,
+                                                           .measure = measure,
+                                                           .distrust = distrust_of,
+                                                           .row = row_of,
+                                                           .text = line_of};
 
 }  // namespace
 
 int run_replicate(int argc, const char* const* argv) {
-    Lists lists;
+    SweepWords words{
+        .consumers = "1,8,64,512", .payloads = "22,1316", .workers = "1", .histories = "on"};
     Sweep sweep;
     Options options(kProgram, "how many copies a second the relay makes");
-    declare(options, lists, sweep);
+    declare(options, words, sweep);
     return run_command(
         kProgram,
         options,
         argc,
         argv,
-        [&] { return fill(lists, sweep); },
-        [&] { return run(sweep); });
+        [&] { return fill(words, sweep); },
+        [&] {
+            return run_sweep(kSteps, plans_of(sweep), sweep.relay.worker_cpus(), sweep.output);
+        });
 }
 
 }  // namespace penstock::bench

@@ -28,7 +28,6 @@ constexpr std::uint32_t kCapturePacketsMin = 512;
 /// What net_pcap gives every port, in infinite_rx mode, too.
 constexpr MacAddress kCapturePortMac{{0x02, 0x70, 0x63, 0x61, 0x70, 0x00}};
 constexpr MacAddress kOtherMac{{0x02, 0x70, 0x63, 0x61, 0x70, 0xff}};
-constexpr std::uint32_t kPayloadBytesMin = 8;
 
 /// The queue of worker `worker` brings the streams it owns, as of a NIC that steers by UDP port:
 /// streams open at the workers in turn. A queue without any cannot be empty: it brings the smallest

@@ -28,6 +28,9 @@ struct ReplicatePlan {
     TrialPlan trials;
 };
 
+/// Of a packet: each starts with its number.
+inline constexpr std::uint32_t kPayloadBytesMin = 8;
+
 using DropCounts = std::array<std::uint64_t, kDropReasonCount>;
 
 /// What was measured. Travels through a pipe as it is.
