@@ -419,8 +419,7 @@ INSTANTIATE_TEST_SUITE_P(MbufFlags, BadInput, testing::ValuesIn(mbuf_flags()));
 
 TEST(SegmentedInput, FrameInSeveralMbufsIsDroppedWhereverItIsSplit) {
     WorkerWorld world;
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
+    Stream* stream = world.open_published();
     world.add_flow(stream, 1);
     const Bytes frame = good().bytes();
     for (std::size_t first = 1; first < 46; ++first) {
@@ -434,8 +433,7 @@ TEST(SegmentedInput, FrameInSeveralMbufsIsDroppedWhereverItIsSplit) {
 
 TEST(TruncatedInput, NoPrefixOfAGoodFrameIsRelayed) {
     WorkerWorld world;
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
+    Stream* stream = world.open_published();
     world.add_flow(stream, 1);
     const Bytes frame = good().bytes();
     for (std::size_t bytes = 1; bytes < frame.size(); ++bytes) {
@@ -449,8 +447,7 @@ TEST(TruncatedInput, NoPrefixOfAGoodFrameIsRelayed) {
 
 TEST(StrippedVlan, FrameOfAVlanWhoseTagTheNicTookOffIsDropped) {
     WorkerWorld world;
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
+    Stream* stream = world.open_published();
     world.add_flow(stream, 1);
     world.settle();
     world.receive_flagged(good().bytes(), RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED, 100);
@@ -481,8 +478,7 @@ TEST(NoPublisher, NothingIsContentUntilAPublisherIsProven) {
 
 TEST(ClosedStream, ItsPortIsUnknownAgain) {
     WorkerWorld world;
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
+    Stream* stream = world.open_published();
     world.close_stream(stream);
     world.settle();
     world.receive(good().bytes());

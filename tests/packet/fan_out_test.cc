@@ -15,11 +15,8 @@ namespace {
 
 TEST(FanOut, EveryConsumerGetsTheSamePayloadFromTheStreamsAddress) {
     WorkerWorld world;
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
-    for (unsigned consumer = 1; consumer <= 3; ++consumer) {
-        world.add_flow(stream, consumer);
-    }
+    Stream* stream = world.open_published();
+    world.add_flows(stream, 1, 3);
     world.settle();
     const PacketBuilder original = WorkerWorld::content(1316, 7);
     world.receive(original.bytes());
@@ -45,8 +42,7 @@ TEST(FanOut, EveryConsumerGetsTheSamePayloadFromTheStreamsAddress) {
 
 TEST(FanOut, ChecksumsAreRightForEveryLengthWithAndWithoutTheSendersOwn) {
     WorkerWorld world;
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
+    Stream* stream = world.open_published();
     world.add_flow(stream, 1);
     for (std::size_t bytes = 0; bytes <= 1472; bytes += bytes < 70 ? 1 : 61) {
         PacketBuilder original = WorkerWorld::content(bytes, static_cast<unsigned>(bytes));
@@ -65,8 +61,7 @@ TEST(FanOut, ChecksumsAreRightForEveryLengthWithAndWithoutTheSendersOwn) {
 
 TEST(FanOut, ComputedChecksumOfZeroIsSentAsAllOnes) {
     WorkerWorld world;
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
+    Stream* stream = world.open_published();
     world.add_flow(stream, 1);
     world.settle();
     // Whatever checksum a payload of zeros gets is what its last word must be to make it zero.
@@ -85,8 +80,7 @@ TEST(FanOut, ComputedChecksumOfZeroIsSentAsAllOnes) {
 
 TEST(FanOut, ChecksumThatTheSenderLeftToANicIsComputed) {
     WorkerWorld world;
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
+    Stream* stream = world.open_published();
     world.add_flow(stream, 1);
     PacketBuilder original = WorkerWorld::content(100, 1);
     // Addresses, protocol and length: what Linux writes there when a NIC is to do the rest.
@@ -103,8 +97,7 @@ TEST(FanOut, ChecksumThatTheSenderLeftToANicIsComputed) {
 
 TEST(FanOut, WrongChecksumStaysWrongSoThatTheConsumerCanTell) {
     WorkerWorld world;
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
+    Stream* stream = world.open_published();
     world.add_flow(stream, 1);
     world.receive(WorkerWorld::content(100, 1).udp_checksum(0x1234).bytes());
     world.settle();
@@ -118,11 +111,8 @@ TEST(FanOut, ChainedAndInlineCopiesAreTheSameOnTheWire) {
         WorldOptions options;
         options.inline_payload_bytes_max = inline_bytes;
         WorkerWorld world{options};
-        Stream* stream = world.open_stream();
-        world.set_publisher(stream);
-        for (unsigned consumer = 0; consumer < 70; ++consumer) {
-            world.add_flow(stream, consumer);
-        }
+        Stream* stream = world.open_published();
+        world.add_flows(stream, 0, 69);
         world.settle();
         for (const std::size_t bytes : {0U, 1U, 2U, 63U, 64U, 65U, 255U, 256U, 1316U, 1472U}) {
             world.receive(WorkerWorld::content(bytes, 3).bytes());
@@ -143,8 +133,7 @@ TEST(FanOut, ThresholdDecidesBySize) {
     WorldOptions options;
     options.inline_payload_bytes_max = 256;
     WorkerWorld world{options};
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
+    Stream* stream = world.open_published();
     world.add_flow(stream, 1);
     world.receive(WorkerWorld::content(256, 1).bytes());
     world.receive(WorkerWorld::content(257, 1).bytes());
@@ -154,12 +143,8 @@ TEST(FanOut, ThresholdDecidesBySize) {
 
 TEST(FanOut, ManyConsumersAreServedInQuantaWithReceivingBetween) {
     WorkerWorld world;
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
-    for (unsigned consumer = 0; consumer < 1000; ++consumer) {
-        world.add_flow(stream, consumer);
-        world.turn();
-    }
+    Stream* stream = world.open_published();
+    world.add_flows(stream, 0, 999);
     world.settle();
     world.receive(numbered(1));
     world.turn();
@@ -179,14 +164,9 @@ TEST(FanOut, ManyConsumersAreServedInQuantaWithReceivingBetween) {
 
 TEST(FanOut, SmallStreamIsNotHeldUpByALargeOne) {
     WorkerWorld world;
-    Stream* large = world.open_stream(20000);
-    Stream* small = world.open_stream(20001);
-    world.set_publisher(large);
-    world.set_publisher(small);
-    for (unsigned consumer = 0; consumer < 1000; ++consumer) {
-        world.add_flow(large, consumer);
-        world.turn();
-    }
+    Stream* large = world.open_published(20000);
+    Stream* small = world.open_published(20001);
+    world.add_flows(large, 0, 999);
     world.add_flow(small, 5000);
     world.settle();
     world.receive(numbered(1, 20000));
@@ -201,8 +181,7 @@ TEST(FanOut, ConsumersOfSeveralPortsAreServedThroughThem) {
     WorldOptions options;
     options.ports = 3;
     WorkerWorld world{options};
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
+    Stream* stream = world.open_published();
     world.add_flow(stream, 10, 0);
     world.add_flow(stream, 12, 2);
     world.add_flow(stream, 22, 2);
@@ -223,12 +202,8 @@ class FanOutInProgress : public testing::Test {
     static constexpr unsigned kConsumers = 600;
 
     FanOutInProgress() {
-        stream_ = world_.open_stream();
-        world_.set_publisher(stream_);
-        for (unsigned consumer = 0; consumer < kConsumers; ++consumer) {
-            flows_.push_back(world_.add_flow(stream_, consumer));
-            world_.turn();
-        }
+        stream_ = world_.open_published();
+        flows_ = world_.add_flows(stream_, 0, kConsumers - 1);
         world_.settle();
         world_.receive(numbered(1));
         world_.turn();
@@ -322,13 +297,9 @@ TEST(FanOutOverPorts, ConsumerAddedOnAPortThatIsThroughStartsWithTheNextPacket) 
     WorldOptions options;
     options.ports = 2;
     WorkerWorld world{options};
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
+    Stream* stream = world.open_published();
     FlowRecord* first = world.add_flow(stream, 1, 0);
-    for (unsigned consumer = 100; consumer < 500; ++consumer) {
-        world.add_flow(stream, consumer, 1);
-        world.turn();
-    }
+    world.add_flows(stream, 100, 499, 1);
     world.settle();
     world.receive(numbered(1));
     world.turn();  // port 0 is through, port 1 is not
@@ -356,14 +327,11 @@ TEST(FanOutOverPorts, ConsumerAddedOnAPortThatIsThroughStartsWithTheNextPacket) 
 
 TEST(Overrun, RingSmallerThanABurstLosesNothingThatIsSentAtOnce) {
     WorkerWorld world;
-    Stream* stream = world.open_stream(20000, 8);
-    world.set_publisher(stream);
+    Stream* stream = world.open_published(20000, 8);
     world.add_flow(stream, 1);
     world.add_flow(stream, 2);
     world.settle();
-    for (unsigned number = 1; number <= 32; ++number) {
-        world.receive(numbered(number));
-    }
+    receive_numbers(world, 1, 32);
     world.turn();
     const auto got = numbers_by_consumer(world.sent());
     EXPECT_EQ(got.at(1), numbers(1, 32));
@@ -377,18 +345,12 @@ TEST(Overrun, RingSmallerThanABurstLosesNothingThatIsSentAtOnce) {
 
 TEST(Overrun, RingSmallerThanABurstLosesWhatItEvictsAndCountsIt) {
     WorkerWorld world;
-    Stream* stream = world.open_stream(20000, 8);
-    world.set_publisher(stream);
+    Stream* stream = world.open_published(20000, 8);
     constexpr unsigned kConsumers = kQuantumCopies + 1;  // too many to be served at once
     FlowRecord* flow = world.add_flow(stream, 1);
-    for (unsigned consumer = 2; consumer <= kConsumers; ++consumer) {
-        world.add_flow(stream, consumer);
-        world.turn();
-    }
+    world.add_flows(stream, 2, kConsumers);
     world.settle();
-    for (unsigned number = 1; number <= 32; ++number) {
-        world.receive(numbered(number));
-    }
+    receive_numbers(world, 1, 32);
     world.settle();
     const auto got = numbers_by_consumer(world.sent());
     EXPECT_EQ(got.at(1), numbers(25, 32));
@@ -402,18 +364,12 @@ TEST(Overrun, RingSmallerThanABurstLosesWhatItEvictsAndCountsIt) {
 
 TEST(Overrun, PacketInFanOutIsFinishedEvenIfTheRingHasEvictedIt) {
     WorkerWorld world;
-    Stream* stream = world.open_stream(20000, 4);
-    world.set_publisher(stream);
-    for (unsigned consumer = 0; consumer < 300; ++consumer) {
-        world.add_flow(stream, consumer);
-        world.turn();
-    }
+    Stream* stream = world.open_published(20000, 4);
+    world.add_flows(stream, 0, 299);
     world.settle();
     world.receive(numbered(1));
     world.turn();  // 256 of 300
-    for (unsigned number = 2; number <= 9; ++number) {
-        world.receive(numbered(number));
-    }
+    receive_numbers(world, 2, 9);
     world.settle();
     const auto got = numbers_by_consumer(world.sent());
     for (unsigned consumer = 0; consumer < 300; ++consumer) {
@@ -424,8 +380,7 @@ TEST(Overrun, PacketInFanOutIsFinishedEvenIfTheRingHasEvictedIt) {
 
 TEST(Overrun, EvictionByBytesKeepsOnePacketWhateverItsSize) {
     WorkerWorld world;
-    Stream* stream = world.open_stream(20000, 64, 100);
-    world.set_publisher(stream);
+    Stream* stream = world.open_published(20000, 64, 100);
     world.receive(WorkerWorld::content(1316, 1).bytes());
     world.settle();
     world.publish_counters();
@@ -437,13 +392,8 @@ TEST(FullWire, UnsentCopiesAreCountedByPortStreamAndFlowAndFreed) {
     WorldOptions options;
     options.wire_packets = 64;  // holds 63
     WorkerWorld world{options};
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
-    std::vector<FlowRecord*> flows;
-    for (unsigned consumer = 0; consumer < 40; ++consumer) {
-        flows.push_back(world.add_flow(stream, consumer));
-        world.turn();
-    }
+    Stream* stream = world.open_published();
+    const std::vector<FlowRecord*> flows = world.add_flows(stream, 0, 39);
     world.settle();
     world.receive(numbered(1));
     world.receive(numbered(2));
@@ -472,8 +422,7 @@ TEST(EmptyCopyPool, CopiesThatCannotBeMadeAreCountedAndTheNextAreSent) {
     WorldOptions options;
     options.copy_mbufs = 127;
     WorkerWorld world{options};
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
+    Stream* stream = world.open_published();
     FlowRecord* flow = world.add_flow(stream, 1);
     world.settle();
     std::vector<rte_mbuf*> taken(127);
@@ -493,13 +442,9 @@ TEST(EmptyCopyPool, CopiesThatCannotBeMadeAreCountedAndTheNextAreSent) {
 
 TEST(FlowTable, GrowsBeyondItsFirstDirectoryAndShrinks) {
     WorkerWorld world;
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
-    std::vector<FlowRecord*> flows;
-    for (unsigned consumer = 0; consumer < 1100; ++consumer) {  // 8 chunks of 64, then 16, then 32
-        flows.push_back(world.add_flow(stream, consumer));
-        world.turn();
-    }
+    Stream* stream = world.open_published();
+    // 8 chunks of 64, then 16, then 32
+    const std::vector<FlowRecord*> flows = world.add_flows(stream, 0, 1099);
     world.settle();
     EXPECT_EQ(stream->counters.consumers.read(), 1100U);
     for (unsigned consumer = 0; consumer < 1100; consumer += 2) {
@@ -518,10 +463,7 @@ TEST(FlowTable, GrowsBeyondItsFirstDirectoryAndShrinks) {
         EXPECT_EQ(got.at(consumer), numbers(1, 1)) << consumer;
     }
     // The room of those that left is used again: no GrowFlows is asked for.
-    for (unsigned consumer = 2000; consumer < 2550; ++consumer) {
-        world.add_flow(stream, consumer);
-        world.turn();
-    }
+    world.add_flows(stream, 2000, 2549);
     world.receive(numbered(2));
     world.settle();
     EXPECT_EQ(numbers_by_consumer(world.sent()).size(), 1100U);

@@ -15,8 +15,7 @@ WorldOptions two_workers() {
 
 TEST(HandOver, PacketsAtTheWrongWorkerReachTheOwnersConsumers) {
     WorkerWorld world{two_workers()};
-    Stream* stream = world.open_stream(20000, 512, 1U << 20U, 1);
-    world.set_publisher(stream);
+    Stream* stream = world.open_published(20000, 512, 1U << 20U, 1);
     world.add_flow(stream, 1);
     world.settle();
     world.receive(numbered(1), 0, 0);
@@ -37,8 +36,7 @@ TEST(HandOver, EachWorkerOwnsItsStreams) {
     WorkerWorld world{two_workers()};
     for (std::uint8_t owner = 0; owner < 2; ++owner) {
         const auto port = static_cast<std::uint16_t>(20000 + owner);
-        Stream* stream = world.open_stream(port, 512, 1U << 20U, owner);
-        world.set_publisher(stream);
+        Stream* stream = world.open_published(port, 512, 1U << 20U, owner);
         world.add_flow(stream, owner + 1U, owner);
     }
     world.settle();
@@ -73,8 +71,7 @@ TEST(HandOver, OwnerThatDoesNotKeepUpCostsPacketsByName) {
     WorldOptions options = two_workers();
     options.control_packets = 16;
     WorkerWorld world{options};
-    Stream* stream = world.open_stream(20000, 512, 1U << 20U, 1);
-    world.set_publisher(stream);
+    world.open_published(20000, 512, 1U << 20U, 1);
     world.settle();
     for (unsigned number = 1; number <= 20; ++number) {
         world.receive(numbered(number), 0, 0);
@@ -88,8 +85,7 @@ TEST(HandOver, OwnerThatDoesNotKeepUpCostsPacketsByName) {
 
 TEST(HandOver, FrameOnItsWayWhenTheStreamClosesIsOfAnUnknownStream) {
     WorkerWorld world{two_workers()};
-    Stream* stream = world.open_stream(20000, 512, 1U << 20U, 1);
-    world.set_publisher(stream);
+    Stream* stream = world.open_published(20000, 512, 1U << 20U, 1);
     world.settle();
     world.receive(numbered(1), 0, 0);
     world.turn(0);
@@ -101,8 +97,7 @@ TEST(HandOver, FrameOnItsWayWhenTheStreamClosesIsOfAnUnknownStream) {
 
 TEST(HandOver, PortOfTheFrameGoesWithIt) {
     WorkerWorld world{two_workers()};
-    Stream* stream = world.open_stream(20000, 512, 1U << 20U, 1);
-    world.set_publisher(stream);
+    Stream* stream = world.open_published(20000, 512, 1U << 20U, 1);
     world.add_flow(stream, 1);
     world.settle();
     // The same packet is ours on port 1 only if it is addressed to port 1.

@@ -18,14 +18,11 @@ namespace {
 class History : public testing::Test {
   protected:
     explicit History(const WorldOptions& options = {}, std::uint32_t ring_packets = 512)
-        : world_(options), stream_(world_.open_stream(20000, ring_packets)) {
-        world_.set_publisher(stream_);
+        : world_(options), stream_(world_.open_published(20000, ring_packets)) {
         world_.settle();
     }
     void store(unsigned first, unsigned last) {
-        for (unsigned number = first; number <= last; ++number) {
-            world_.receive(numbered(number));
-        }
+        receive_numbers(world_, first, last);
         world_.settle();
         arrived(1, last, 0);
     }
@@ -243,9 +240,7 @@ TEST_F(SmallRing, OvertakenByEvictionSkipsForwardAndCountsTheGap) {
     store(1, 64);
     world_.add_flow(stream_, 1, 0, {.packets = 64});
     world_.turn();  // 1..32
-    for (unsigned number = 65; number <= 128; ++number) {
-        world_.receive(numbered(number));
-    }
+    receive_numbers(world_, 65, 128);
     // Two bursts of 32 arrive in two turns, in which 33.. is partly evicted before it is sent.
     catch_up();
     const auto its = got().at(1);
@@ -263,9 +258,7 @@ TEST_F(SmallRing, FlowThatSleptThroughAWholeRingLosesItAndCountsIt) {
     for (unsigned joiner = 0; joiner < 31; ++joiner) {
         flows.push_back(world_.add_flow(stream_, joiner, 0, {.packets = 64}));
     }
-    for (unsigned number = 65; number <= 256; ++number) {
-        world_.receive(numbered(number));
-    }
+    receive_numbers(world_, 65, 256);
     catch_up();
     world_.publish_counters();
     const auto its = got();
@@ -288,16 +281,10 @@ TEST_F(SmallRing, FlowThatSleptThroughAWholeRingLosesItAndCountsIt) {
 /// Two ports and a fan-out that is through with port 0 but not with port 1.
 class SeamOverPorts : public testing::Test {
   protected:
-    SeamOverPorts() : world_(two_ports()), stream_(world_.open_stream()) {
-        world_.set_publisher(stream_);
-        for (unsigned consumer = 100; consumer < 500; ++consumer) {
-            world_.add_flow(stream_, consumer, 1);
-            world_.turn();
-        }
+    SeamOverPorts() : world_(two_ports()), stream_(world_.open_published()) {
+        world_.add_flows(stream_, 100, 499, 1);
         world_.settle();
-        for (unsigned number = 1; number <= 20; ++number) {
-            world_.receive(numbered(number));
-        }
+        receive_numbers(world_, 1, 20);
         world_.settle();
         world_.receive(numbered(21));
         world_.turn();

@@ -26,8 +26,7 @@ class ShortPool : public testing::Test {
     explicit ShortPool(std::uint32_t low = kLow) : world_(options(low)) {}
 
     Stream* open(std::uint16_t udp_port, std::uint32_t ring_packets = 2048) {
-        Stream* stream = world_.open_stream(udp_port, ring_packets);
-        world_.set_publisher(stream);
+        Stream* stream = world_.open_published(udp_port, ring_packets);
         world_.settle();
         return stream;
     }
@@ -177,9 +176,7 @@ TEST_F(AlwaysShortPool, WhatConsumersHaveYetToGetStays) {
         while (rte_rdtsc() < due) {
         }
         world_.turn();
-        for (auto& [consumer, its] : numbers_by_consumer(world_.sent())) {
-            got[consumer].insert(got[consumer].end(), its.begin(), its.end());
-        }
+        collect_numbers(world_.sent(), got);
     }
     for (unsigned consumer = 0; consumer < 300; ++consumer) {
         EXPECT_EQ(got[consumer], numbers(1, 20)) << consumer;

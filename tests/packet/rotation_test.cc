@@ -17,12 +17,8 @@ namespace {
 class Rotation : public testing::Test {
   protected:
     void open(unsigned consumers) {
-        stream_ = world_.open_stream();
-        world_.set_publisher(stream_);
-        for (unsigned consumer = 0; consumer < consumers; ++consumer) {
-            world_.add_flow(stream_, consumer);
-            world_.turn();
-        }
+        stream_ = world_.open_published();
+        world_.add_flows(stream_, 0, consumers - 1);
         world_.settle();
     }
     std::vector<unsigned> order_of_next_packet() {
@@ -90,11 +86,9 @@ TEST(RotationOverPorts, NoPortIsAlwaysLast) {
     WorldOptions options;
     options.ports = 3;
     WorkerWorld world{options};
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
-    for (unsigned consumer = 0; consumer < 600; ++consumer) {
-        world.add_flow(stream, consumer, static_cast<std::uint8_t>(consumer / 200));
-        world.turn();
+    Stream* stream = world.open_published();
+    for (std::uint8_t port = 0; port < 3; ++port) {
+        world.add_flows(stream, port * 200U, port * 200U + 199, port);
     }
     world.settle();
     std::set<std::uint8_t> last;
@@ -134,7 +128,6 @@ class RotationUnderChange : public testing::TestWithParam<unsigned> {
         return options;
     }
     RotationUnderChange() {
-        world_.set_publisher(stream_);
         for (unsigned i = 0; i < 300; ++i) {
             join(0);
         }
@@ -211,7 +204,7 @@ class RotationUnderChange : public testing::TestWithParam<unsigned> {
 
     std::mt19937 random_{GetParam()};
     WorkerWorld world_{options()};
-    Stream* stream_ = world_.open_stream();
+    Stream* stream_ = world_.open_published();
     std::vector<Consumer> consumers_;
     std::map<unsigned, std::vector<unsigned>> got_;
     unsigned newest_ = 0;  // number of the last packet published

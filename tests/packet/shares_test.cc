@@ -40,8 +40,7 @@ class Shares : public testing::Test {
     /// The stream has its publisher; its share is not open yet.
     void open(const WorldOptions& options = two_workers(), std::uint32_t ring_packets = 512) {
         world_.emplace(options);
-        stream_ = world().open_stream(20000, ring_packets);
-        world().set_publisher(stream_);
+        stream_ = world().open_published(20000, ring_packets);
         world().settle();
     }
     void open_share() {
@@ -61,9 +60,11 @@ class Shares : public testing::Test {
         }
         world().settle();
     }
-    void receive(unsigned first, unsigned last) {
-        for (unsigned number = first; number <= last; ++number) {
-            world().receive(numbered(number));
+    void receive(unsigned first, unsigned last) { receive_numbers(world(), first, last); }
+    /// While the helper does not run.
+    void turn_owner(unsigned turns) {
+        for (unsigned turn = 0; turn < turns; ++turn) {
+            world().turn(kOwner);
         }
     }
     /// Received and all their copies sent.
@@ -78,9 +79,8 @@ class Shares : public testing::Test {
         return all;
     }
     void collect(std::map<unsigned, std::vector<unsigned>>& heard) {
-        for (const auto& [consumer, its] : got()) {
-            heard[consumer].insert(heard[consumer].end(), its.begin(), its.end());
-        }
+        collect_numbers(world().sent(0, kOwner), heard);
+        collect_numbers(world().sent(0, kHelper), heard);
     }
     void catch_up() {
         const std::uint64_t patience_end = rte_rdtsc() + 20 * rte_get_tsc_hz();
@@ -95,9 +95,7 @@ class Shares : public testing::Test {
         options.payload_mbufs = 2047;
         options.payloads_low = 1700;
         open_both(options, ring_packets);
-        world().add_flow(stream_, 1);
-        world().add_flow(share_, 101);
-        world().settle();
+        add_flows(1);
         receive(1, 400);
         const std::uint64_t patience_end = rte_rdtsc() + 20 * rte_get_tsc_hz();
         while (world().counters(kOwner).pool_short.read() < 5 && rte_rdtsc() < patience_end) {
@@ -234,11 +232,7 @@ TEST_F(Shares, HelperWithoutMbufsLosesCopiesByNameAndNoPacket) {
 
 TEST_F(Shares, FanOutOfSeveralQuantaReachesEachFlowOnceWhoeverComesAndGoes) {
     open_both();
-    std::vector<FlowRecord*> flows;
-    for (unsigned consumer = 1; consumer <= 600; ++consumer) {
-        flows.push_back(world().add_flow(share_, consumer));
-        world().turn(kHelper);
-    }
+    const std::vector<FlowRecord*> flows = world().add_flows(share_, 1, 600);
     world().settle();
     receive(1, 1);
     world().turn(kOwner);
@@ -282,8 +276,7 @@ TEST_F(Shares, SeveralHelpersHaveAllPackets) {
 
 TEST_F(Shares, WorkersHelpEachOther) {
     open_both();
-    Stream* other = world().open_stream(20001, 512, 1U << 30U, kHelper);
-    world().set_publisher(other);
+    Stream* other = world().open_published(20001, 512, 1U << 30U, kHelper);
     Stream* others_share = world().open_share(other, kOwner);
     world().settle();
     add_flows(1);
@@ -401,9 +394,7 @@ TEST_F(Shares, NoMoreIsGivenThanTheHelperHasSent) {
     world().add_flow(share_, 101);
     world().settle();
     receive(1, 400);
-    for (int turn = 0; turn < 40; ++turn) {
-        world().turn(kOwner);
-    }
+    turn_owner(40);
     EXPECT_EQ(world().counters(kOwner).given_to_helpers.read(), kShareWindowPackets);
     world().settle();
     EXPECT_EQ(got().at(101), numbers(1, 400));
@@ -439,9 +430,7 @@ TEST_F(Shares, OneTurnGivesAQuantumWhicheverHelpersItGoesTo) {
         }
     };
     receive(1, 400);
-    for (int turn = 0; turn < 40; ++turn) {
-        world().turn(kOwner);
-    }
+    turn_owner(40);
     std::uint64_t given = kHelpers * std::uint64_t{kShareWindowPackets};
     ASSERT_EQ(world().counters(kOwner).given_to_helpers.read(), given);
     // All of them are ready for more than a turn gives: in four turns each is in front once.
@@ -508,9 +497,7 @@ TEST_F(Shares, StreamClosesWithPacketsOnTheirWayToTheHelper) {
     const std::uint32_t commands = 2;  // CloseStream for both, CloseShare for the helper
     const std::uint64_t applied = world().counters(kHelper).applied_commands.read();
     receive(1, 100);
-    for (int turn = 0; turn < 4; ++turn) {
-        world().turn(kOwner);
-    }
+    turn_owner(4);
     EXPECT_EQ(world().counters(kOwner).given_to_helpers.read(), 100U);
     EXPECT_EQ(world().counters(kHelper).taken_to_help.read(), 0U);
     world().close_stream(stream_);
@@ -564,9 +551,7 @@ TEST_F(Shares, LargeShareClosesALittleAtATime) {
 
 TEST_F(Shares, WithoutHistoryAPacketGoesWhenAllHaveHadIt) {
     open_both(two_workers(), 0);
-    world().add_flow(stream_, 1);
-    world().add_flow(share_, 101);
-    world().settle();
+    add_flows(1);
     receive(1, 20);
     world().turn(kOwner);
     world().sent(0, kOwner);
@@ -580,13 +565,9 @@ TEST_F(Shares, WithoutHistoryAPacketGoesWhenAllHaveHadIt) {
 
 TEST_F(Shares, WithoutHistoryAPacketWaitsForTheHelper) {
     open_both(two_workers(), 0);
-    world().add_flow(stream_, 1);
-    world().add_flow(share_, 101);
-    world().settle();
+    add_flows(1);
     receive(1, 300);
-    for (int turn = 0; turn < 20; ++turn) {
-        world().turn(kOwner);
-    }
+    turn_owner(20);
     EXPECT_EQ(numbers_by_consumer(world().sent(0, kOwner)).at(1), numbers(1, 300));
     EXPECT_EQ(stream_->ring.packets(), 300U - kShareWindowPackets);
     world().settle();
@@ -617,13 +598,9 @@ TEST_F(Shares, WithoutHistoryTheOnlyConsumersPacketsAreNotRewrittenWhileAShareIs
 
 TEST_F(Shares, ShareThatStopsNoLongerKeepsPacketsAtTheOwner) {
     open_both(two_workers(), 0);
-    world().add_flow(stream_, 1);
-    world().add_flow(share_, 101);
-    world().settle();
+    add_flows(1);
     receive(1, 300);
-    for (int turn = 0; turn < 20; ++turn) {
-        world().turn(kOwner);
-    }
+    turn_owner(20);
     ASSERT_GT(stream_->ring.packets(), 0U);
     world().close_share(stream_, share_);
     world().settle();
@@ -739,10 +716,7 @@ TEST_F(Shares, OwnerLeavesPacketsOfOthersWhereTheyAreWhileItsRingsAreFull) {
     options.copy_mbufs = 16383;
     options.wire_packets = 16384;
     open(options, 64);
-    for (unsigned consumer = 0; consumer < 128; ++consumer) {
-        world().add_flow(stream_, consumer);
-        world().turn(kOwner);
-    }
+    world().add_flows(stream_, 0, 127);
     world().settle();
     for (unsigned number = 0; number < 500; ++number) {
         world().receive(numbered(number), 0, kHelper);

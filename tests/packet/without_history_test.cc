@@ -14,15 +14,7 @@ namespace {
 
 /// A stream that keeps no history.
 Stream* open_without_history(WorkerWorld& world) {
-    Stream* stream = world.open_stream(WorkerWorld::kFirstStreamPort, 0);
-    world.set_publisher(stream);
-    return stream;
-}
-
-void receive_numbers(WorkerWorld& world, unsigned first, unsigned last) {
-    for (unsigned number = first; number <= last; ++number) {
-        world.receive(numbered(number));
-    }
+    return world.open_published(WorkerWorld::kFirstStreamPort, 0);
 }
 
 TEST(WithoutHistory, OnlyConsumerGetsThePacketInTheMbufItCameIn) {
@@ -42,8 +34,7 @@ TEST(WithoutHistory, OnlyConsumerGetsThePacketInTheMbufItCameIn) {
 TEST(WithoutHistory, CopyIsTheSameAsOneFromARing) {
     WorkerWorld world;
     Stream* without = open_without_history(world);
-    Stream* with = world.open_stream(20001);
-    world.set_publisher(with);
+    Stream* with = world.open_published(20001);
     world.add_flow(without, 1);
     world.add_flow(with, 1);
     world.settle();
@@ -95,9 +86,7 @@ TEST(WithoutHistory, NothingIsKeptOnceEveryConsumerHasHadIt) {
     receive_numbers(world, 1, 3);
     world.settle();  // nobody is there to have it
     EXPECT_EQ(world.mbufs_in_use(), 0U);
-    for (unsigned consumer = 1; consumer <= 3; ++consumer) {
-        world.add_flow(stream, consumer);
-    }
+    world.add_flows(stream, 1, 3);
     world.settle();
     receive_numbers(world, 4, 9);
     world.settle();
@@ -149,10 +138,7 @@ TEST(WithoutHistory, ConsumersComeAndGoWithoutAGapOrARepeat) {
 TEST(WithoutHistory, WhoIsLeftOverFromAFanOutInProgressGetsItsPacketsInOrder) {
     WorkerWorld world;
     Stream* stream = open_without_history(world);
-    std::vector<FlowRecord*> flows;
-    for (unsigned consumer = 0; consumer < 20; ++consumer) {
-        flows.push_back(world.add_flow(stream, consumer));
-    }
+    const std::vector<FlowRecord*> flows = world.add_flows(stream, 0, 19);
     world.settle();
     receive_numbers(world, 1, 32);
     world.turn();  // a quantum of 256 copies: most packets wait in the ring
@@ -175,10 +161,7 @@ TEST_P(OverrunWithoutHistory, CostsPacketsByNameAndNothingElse) {
     options.wire_packets = 8192;
     WorkerWorld world{options};
     Stream* stream = open_without_history(world);
-    for (unsigned consumer = 0; consumer < GetParam(); ++consumer) {
-        world.add_flow(stream, consumer);
-        world.turn();
-    }
+    world.add_flows(stream, 0, GetParam() - 1);
     world.settle();
     std::uint64_t sent = 0;
     unsigned number = 0;
@@ -204,10 +187,7 @@ TEST(WithoutHistory, WhoAsksForHistoryDuringAFanOutLeavesNothingBehind) {
     WorkerWorld world{options};
     Stream* stream = open_without_history(world);
     world.add_flow(stream, 1, 0);
-    for (unsigned consumer = 100; consumer < 500; ++consumer) {
-        world.add_flow(stream, consumer, 1);
-        world.turn();
-    }
+    world.add_flows(stream, 100, 499, 1);
     world.settle();
     world.receive(numbered(1));
     world.turn();  // port 0 is through, port 1 is not
@@ -239,9 +219,7 @@ TEST(WithoutHistory, FewConsumersGetPacketsAtOnceSharedOrCopied) {
         options.inline_payload_bytes_max = inline_max;
         WorkerWorld world{options};
         Stream* stream = open_without_history(world);
-        for (unsigned consumer = 1; consumer <= 7; ++consumer) {
-            world.add_flow(stream, consumer);
-        }
+        world.add_flows(stream, 1, 7);
         world.settle();
         receive_numbers(world, 1, 32);
         world.turn();
@@ -260,10 +238,7 @@ TEST(WithoutHistory, BurstToManyConsumersIsCutToWhatATurnHasRoomFor) {
     constexpr unsigned kConsumers = 200;
     WorkerWorld world;
     Stream* stream = open_without_history(world);
-    for (unsigned consumer = 1; consumer <= kConsumers; ++consumer) {
-        world.add_flow(stream, consumer);
-        world.turn();
-    }
+    world.add_flows(stream, 1, kConsumers);
     world.settle();
     receive_numbers(world, 1, 32);
     world.turn();
@@ -271,9 +246,7 @@ TEST(WithoutHistory, BurstToManyConsumersIsCutToWhatATurnHasRoomFor) {
     EXPECT_EQ(world.waiting(), kTurnCopies / kConsumers * kConsumers + kQuantumCopies);
     std::map<unsigned, std::vector<unsigned>> got;
     for (int turn = 0; turn < 100; ++turn) {
-        for (const auto& [consumer, more] : numbers_by_consumer(world.sent())) {
-            got[consumer].insert(got[consumer].end(), more.begin(), more.end());
-        }
+        collect_numbers(world.sent(), got);
         world.turn();
     }
     for (unsigned consumer = 1; consumer <= kConsumers; ++consumer) {

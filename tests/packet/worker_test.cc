@@ -15,11 +15,8 @@ namespace {
 
 TEST(Worker, AllocatesNothingWhileForwarding) {
     WorkerWorld world;
-    Stream* stream = world.open_stream(20000, 64);
-    world.set_publisher(stream);
-    for (unsigned consumer = 0; consumer < 20; ++consumer) {
-        world.add_flow(stream, consumer);
-    }
+    Stream* stream = world.open_published(20000, 64);
+    world.add_flows(stream, 0, 19);
     world.settle();
     std::uint64_t allocations = 0;
     FlowRecord* visitor = nullptr;
@@ -57,8 +54,7 @@ TEST(Worker, GuardSeesAllocations) {
 TEST(Worker, SaysWhetherThereWasAnythingToDo) {
     WorkerWorld world;
     EXPECT_FALSE(world.turn());
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
+    world.open_published();
     EXPECT_TRUE(world.turn());
     EXPECT_FALSE(world.turn());
     world.receive(numbered(1));
@@ -72,8 +68,7 @@ TEST(Worker, SaysWhetherThereWasAnythingToDo) {
 
 TEST(Worker, TimeIsBusyOrIdleAndNothingElse) {
     WorkerWorld world;
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
+    world.open_published();
     world.settle();
     const std::uint64_t before = world.counters().iterations.read();
     const std::uint64_t busy_before = world.counters().busy_cycles.read();
@@ -110,14 +105,11 @@ TEST(Worker, SendsWhatControlWantsSentAsItIs) {
 
 TEST(Worker, CountsWhatItReceivesAndSends) {
     WorkerWorld world;
-    Stream* stream = world.open_stream();
-    world.set_publisher(stream);
+    Stream* stream = world.open_published();
     world.add_flow(stream, 1);
     world.add_flow(stream, 2);
     world.settle();
-    for (unsigned number = 1; number <= 40; ++number) {
-        world.receive(numbered(number));
-    }
+    receive_numbers(world, 1, 40);
     world.settle();
     const PortCounters& port = world.counters().ports[0];
     EXPECT_EQ(port.rx_packets.read(), 40U);
@@ -156,15 +148,11 @@ TEST(Worker, AppliesCommandsInOrderAFewAtATime) {
 
 TEST(Worker, ClosingALargeStreamDelaysLaterCommandsAndNoPacket) {
     WorkerWorld world;
-    Stream* large = world.open_stream(20000, 2048);
-    world.set_publisher(large);
-    Stream* other = world.open_stream(20001);
-    world.set_publisher(other);
+    Stream* large = world.open_published(20000, 2048);
+    Stream* other = world.open_published(20001);
     world.add_flow(other, 1);
     world.settle();
-    for (unsigned number = 0; number < 1000; ++number) {
-        world.receive(numbered(number));
-    }
+    receive_numbers(world, 0, 999);
     world.settle();
     const std::uint64_t applied = world.counters().applied_commands.read();
     world.close_stream(large);
@@ -188,16 +176,10 @@ TEST(Worker, LeavesPacketsInTheNicWhileItsRingsAreFull) {
     options.copy_mbufs = 16383;
     options.wire_packets = 16384;
     WorkerWorld world{options};
-    Stream* stream = world.open_stream(20000, 64);
-    world.set_publisher(stream);
-    for (unsigned consumer = 0; consumer < 128; ++consumer) {
-        world.add_flow(stream, consumer);
-        world.turn();
-    }
+    Stream* stream = world.open_published(20000, 64);
+    world.add_flows(stream, 0, 127);
     world.settle();
-    for (unsigned number = 0; number < 500; ++number) {
-        world.receive(numbered(number));
-    }
+    receive_numbers(world, 0, 499);
     // A turn takes 32 packets in and sends 2: without holding back, most would be evicted unsent.
     unsigned turns = 0;
     std::size_t copies = 0;
@@ -225,11 +207,10 @@ TEST(PacketsInUse, ReturnToBaselineAfterEverythingAtOnce) {
     for (int round = 0; round < 5; ++round) {
         std::vector<Stream*> streams;
         for (std::uint16_t i = 0; i < 6; ++i) {
-            Stream* stream = world.open_stream(static_cast<std::uint16_t>(20000 + i),
-                                               i == 0 ? 3 : 100,
-                                               i == 1 ? 2000 : 1U << 20U,
-                                               static_cast<std::uint8_t>(i % 2));
-            world.set_publisher(stream);
+            Stream* stream = world.open_published(static_cast<std::uint16_t>(20000 + i),
+                                                  i == 0 ? 3 : 100,
+                                                  i == 1 ? 2000 : 1U << 20U,
+                                                  static_cast<std::uint8_t>(i % 2));
             streams.push_back(stream);
             for (unsigned consumer = 0; consumer < 30; ++consumer) {
                 world.add_flow(stream, consumer, consumer % 2, {.packets = consumer});

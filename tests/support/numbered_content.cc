@@ -21,6 +21,12 @@ Bytes numbered(unsigned number, std::uint16_t udp_port) {
     return builder.payload(payload).bytes();
 }
 
+void receive_numbers(WorkerWorld& world, unsigned first, unsigned last) {
+    for (unsigned number = first; number <= last; ++number) {
+        world.receive(numbered(number));
+    }
+}
+
 std::vector<unsigned> numbers(unsigned first, unsigned last) {
     std::vector<unsigned> all(last - first + 1);
     std::iota(all.begin(), all.end(), first);
@@ -47,6 +53,13 @@ std::map<unsigned, std::vector<unsigned>> numbers_by_consumer(const std::vector<
         numbers[consumer_number(copy)].push_back(number);
     }
     return numbers;
+}
+
+void collect_numbers(const std::vector<Bytes>& frames,
+                     std::map<unsigned, std::vector<unsigned>>& got) {
+    for (const auto& [consumer, more] : numbers_by_consumer(frames)) {
+        got[consumer].insert(got[consumer].end(), more.begin(), more.end());
+    }
 }
 
 }  // namespace penstock

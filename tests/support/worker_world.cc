@@ -278,6 +278,15 @@ void WorkerWorld::set_publisher(Stream* stream, const Endpoint& address, FlowId 
     send(stream->owner, SetPublisher{.stream = stream, .address = address, .flow = flow});
 }
 
+Stream* WorkerWorld::open_published(std::uint16_t udp_port,
+                                    std::uint32_t ring_packets,
+                                    std::uint64_t ring_bytes,
+                                    std::uint8_t owner) {
+    Stream* stream = open_stream(udp_port, ring_packets, ring_bytes, owner);
+    set_publisher(stream);
+    return stream;
+}
+
 FlowRecord* WorkerWorld::add_flow(Stream* stream, unsigned consumer, std::uint8_t port) {
     return add_flow(stream, consumer, port, {});
 }
@@ -300,6 +309,18 @@ FlowRecord* WorkerWorld::add_flow(Stream* stream,
                  .history_packets = history.packets,
                  .history_ms = history.ms});
     return flow;
+}
+
+std::vector<FlowRecord*> WorkerWorld::add_flows(Stream* stream,
+                                                unsigned first,
+                                                unsigned last,
+                                                std::uint8_t port) {
+    std::vector<FlowRecord*> flows;
+    for (unsigned consumer = first; consumer <= last; ++consumer) {
+        flows.push_back(add_flow(stream, consumer, port));
+        turn(stream->owner);  // its mailbox holds few commands
+    }
+    return flows;
 }
 
 void WorkerWorld::remove_flow(Stream* stream, FlowRecord* flow) {

@@ -73,12 +73,23 @@ class WorkerWorld {
     void set_publisher(Stream* stream,
                        const Endpoint& address = publisher(),
                        FlowId flow = FlowId{0xf10});
+    /// open_stream() and set_publisher().
+    Stream* open_published(std::uint16_t udp_port = kFirstStreamPort,
+                           std::uint32_t ring_packets = 512,
+                           std::uint64_t ring_bytes = 1U << 30U,
+                           std::uint8_t owner = 0);
     struct History {
         std::uint32_t packets = 0;
         std::uint32_t ms = 0;
     };
     FlowRecord* add_flow(Stream* stream, unsigned consumer, std::uint8_t port = 0);
     FlowRecord* add_flow(Stream* stream, unsigned consumer, std::uint8_t port, History history);
+    /// Of consumers first..last, in that order: any number, for the stream's worker turns
+    /// meanwhile.
+    std::vector<FlowRecord*> add_flows(Stream* stream,
+                                       unsigned first,
+                                       unsigned last,
+                                       std::uint8_t port = 0);
     void remove_flow(Stream* stream, FlowRecord* flow);
     void update_flow(Stream* stream, FlowRecord* flow, unsigned new_consumer);
     void close_stream(Stream* stream);
