@@ -8,13 +8,13 @@
 #include <algorithm>
 #include <bit>
 #include <new>
+#include <type_traits>
 #include <utility>
 
 namespace penstock {
 namespace {
 
 constexpr std::uint32_t kFirstDirectoryChunks = 8;
-constexpr std::size_t kFlowsPerSlab = 64;
 
 /// Zeroed, aligned to a cache line, on `socket`; nullptr if there is none left.
 template <typename T>
@@ -33,6 +33,31 @@ Error out_of_memory(std::string_view what) {
 
 }  // namespace
 
+template <typename T>
+StreamMemory::Slabs<T>::~Slabs() {
+    for (T* slab : slabs_) {
+        rte_free(slab);
+    }
+}
+
+template <typename T>
+T* StreamMemory::Slabs<T>::take() {
+    if (free_.empty()) {
+        T* slab = allocate<T>(kPieces, socket_);
+        if (slab == nullptr) {
+            return nullptr;
+        }
+        slabs_.push_back(slab);
+        for (std::size_t i = kPieces; i > 0; --i) {
+            free_.push_back(&slab[i - 1]);
+        }
+    }
+    static_assert(std::is_trivially_destructible_v<T>);
+    T* piece = free_.back();
+    free_.pop_back();
+    return new (piece) T{};
+}
+
 StreamMemory::StreamMemory(std::uint32_t ring_packets, int socket) noexcept
     : ring_packets_left_(ring_packets), not_for_shares_(ring_packets / 2), socket_(socket) {}
 
@@ -45,9 +70,6 @@ StreamMemory::~StreamMemory() {
         for (const Retired& piece : retired) {
             rte_free(piece.memory);
         }
-    }
-    for (FlowRecord* slab : slabs_) {
-        rte_free(slab);
     }
 }
 
@@ -68,13 +90,11 @@ Result<Stream*> StreamMemory::make_stream(const StreamSpec& spec) {
     }
     const std::uint32_t slots = std::bit_ceil(packets);
     auto* ring = allocate<Slot>(slots, socket_);
-    auto* memory = allocate<Stream>(1, socket_);
-    if (ring == nullptr || memory == nullptr) {
+    Stream* stream = ring == nullptr ? nullptr : stream_pieces_.take();
+    if (stream == nullptr) {
         rte_free(ring);
-        rte_free(memory);
         return out_of_memory("another stream");
     }
-    auto* stream = new (memory) Stream;
     stream->id = spec.id;
     stream->udp_port = spec.udp_port;
     stream->owner = spec.owner;
@@ -107,11 +127,10 @@ Result<std::optional<GrowFlows>> StreamMemory::reserve_flow(Stream& stream,
     const std::uint32_t directory_chunks =
         directory_full ? std::max(2 * room.directory_chunks, kFirstDirectoryChunks)
                        : room.directory_chunks;
-    auto* chunk = allocate<FlowChunk>(1, socket_);
     FlowChunk** directory =
         directory_full ? allocate<FlowChunk*>(directory_chunks, socket_) : nullptr;
-    if (chunk == nullptr || (directory_full && directory == nullptr)) {
-        rte_free(chunk);
+    FlowChunk* chunk = directory_full && directory == nullptr ? nullptr : chunks_.take();
+    if (chunk == nullptr) {
         rte_free(directory);
         return out_of_memory("another consumer");
     }
@@ -132,19 +151,8 @@ Result<std::optional<GrowFlows>> StreamMemory::reserve_flow(Stream& stream,
 }
 
 Result<FlowRecord*> StreamMemory::make_flow() {
-    if (free_flows_.empty()) {
-        auto* slab = allocate<FlowRecord>(kFlowsPerSlab, socket_);
-        if (slab == nullptr) {
-            return out_of_memory("another consumer");
-        }
-        slabs_.push_back(slab);
-        for (std::size_t i = kFlowsPerSlab; i > 0; --i) {
-            free_flows_.push_back(&slab[i - 1]);
-        }
-    }
-    FlowRecord* memory = free_flows_.back();
-    free_flows_.pop_back();
-    return new (memory) FlowRecord{};
+    FlowRecord* flow = flows_.take();
+    return flow == nullptr ? Result<FlowRecord*>{out_of_memory("another consumer")} : flow;
 }
 
 void StreamMemory::retire_flow(Stream& stream,
@@ -172,7 +180,7 @@ void StreamMemory::free(const Retired& retired) {
         free_stream(*retired.stream);
     }
     if (retired.flow != nullptr) {
-        free_flows_.push_back(retired.flow);
+        flows_.give_back(retired.flow);
     }
     rte_free(retired.memory);
 }
@@ -190,10 +198,10 @@ void StreamMemory::free_stream(Stream& stream) {
     for (std::uint8_t port = 0; port < stream.port_count; ++port) {
         const FlowGroup& group = stream.groups[port];
         for (std::uint32_t i = 0; i < group.live() + group.catching_up(); ++i) {
-            free_flows_.push_back(&group.record_at(i));
+            flows_.give_back(&group.record_at(i));
         }
         for (FlowChunk* chunk : room.ports[port].chunks) {
-            rte_free(chunk);
+            chunks_.give_back(chunk);
         }
         rte_free(room.ports[port].directory);
     }
@@ -201,7 +209,7 @@ void StreamMemory::free_stream(Stream& stream) {
     stream.ring.release(stream.ring.packets());
     rte_free(room.slots);
     ring_packets_left_ += room.ring_packets;
-    rte_free(&stream);
+    stream_pieces_.give_back(&stream);
 }
 
 }  // namespace penstock

@@ -103,15 +103,36 @@ class StreamMemory {
         Stream* stream = nullptr;  // with all that belongs to it
     };
 
+    /// Pieces of one kind, side by side: what a worker touches of many streams lies in few pages,
+    /// and the allocator's own share of each would be as large as a record. Kept until the end.
+    template <typename T>
+    class Slabs {
+      public:
+        explicit Slabs(int socket) noexcept : socket_(socket) {}
+        ~Slabs();
+        Slabs(const Slabs&) = delete;
+        Slabs& operator=(const Slabs&) = delete;
+
+        /// A new one; nullptr if there is no memory left.
+        [[nodiscard]] T* take();
+        void give_back(T* piece) { free_.push_back(piece); }
+
+      private:
+        static constexpr std::size_t kPieces = 64;
+        int socket_;
+        std::vector<T*> slabs_;
+        std::vector<T*> free_;
+    };
+
     void free(const Retired& retired);
     void free_stream(Stream& stream);
 
     std::uint32_t ring_packets_left_;
     const std::uint32_t not_for_shares_;  // of them
     int socket_;
-    // Records come by the slab: the allocator's own share of each would be as large as a record.
-    std::vector<FlowRecord*> slabs_;  // of kFlowsPerSlab; kept until the end
-    std::vector<FlowRecord*> free_flows_;
+    Slabs<Stream> stream_pieces_{socket_};
+    Slabs<FlowChunk> chunks_{socket_};
+    Slabs<FlowRecord> flows_{socket_};
     std::unordered_map<Stream*, StreamRoom> streams_;       // retired ones included
     std::array<std::deque<Retired>, kWorkersMax> retired_;  // by worker, oldest command first
 };
