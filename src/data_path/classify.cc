@@ -270,7 +270,6 @@ class Classify::LastContent {
         if (stream == nullptr) {
             return false;
         }
-        Replicate::prefetch(*stream);
         source = Source{ip, udp, stream};
         if (last != nullptr) {
             last->remember(at, source);
@@ -311,20 +310,22 @@ class Classify::LastContent {
 }
 
 ContentBurst Classify::by_stream(Burst frames, std::uint8_t port) noexcept {
+    if (frames.empty()) {
+        return {};
+    }
+    bool& mixed = ports_[port].is_mixed;
     for (const rte_mbuf* frame : frames) {
         rte_prefetch0(rte_pktmbuf_mtod(frame, const void*));
     }
-    if (mixed_) {
-        prefetch_streams(frames);
-    }
     std::size_t accepted = 0;
-    if (mixed_) {
+    if (mixed) {
+        prefetch_streams(frames);
         accepted = take(frames, port, nullptr);
     } else {
         LastContent last;
         accepted = take(frames, port, &last);
     }
-    mixed_ = is_mixed({content_.data(), accepted});
+    mixed = is_mixed({content_.data(), accepted});
     flush(session_messages_);
     flush(exceptions_);
     flush(hand_over_);

@@ -52,6 +52,7 @@ class Classify {
     struct PortIdentity {
         std::uint64_t mac;      // its six bytes as a frame begins with them, then zeros
         std::uint32_t address;  // network order
+        bool is_mixed;          // its last burst was of many streams: the next will be, too
     };
     struct Source;
     class LastContent;
@@ -102,7 +103,6 @@ class Classify {
     Outgoing session_messages_;
     Outgoing exceptions_;
     Outgoing hand_over_;  // to one worker at a time
-    bool mixed_ = false;  // whether the last burst was of many streams: the next will be, too
     std::array<Content, kRxBurstPackets> content_{};
 };
 

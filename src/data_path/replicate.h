@@ -50,20 +50,12 @@ class Replicate {
             rte_prefetch0(stream.first_headers + i);
         }
     }
-    /// How many packets of one stream that come in now, of `packets`, need not wait in the ring:
-    /// see Stream::at_once; and their copies must have room in this turn.
-    [[nodiscard]] std::size_t packets_at_once(const Stream& stream,
-                                              std::size_t packets) const noexcept {
-        if (!stream.at_once || made_ >= kTurnCopies) {
-            return 0;
-        }
-        const std::size_t room = kTurnCopies - made_;
-        return packets * stream.live <= room ? packets : room / stream.live;
-    }
-    /// Sends packets of one such stream to all its consumers, and stores them if it keeps history;
-    /// if not, a single consumer gets them in the mbufs they came in.
-    /// Owns: takes them.
-    void send_at_once(Stream& stream, ContentBurst content, Ticks now) noexcept;
+    /// Sends what comes in to all its consumers, packet by packet, as long as none has to wait in
+    /// the ring (see Stream::at_once) and the copies have room in this turn; of a stream that keeps
+    /// history, stores it. Without history, a single consumer gets it in the mbuf it came in.
+    /// Owns:    takes those packets.
+    /// Returns: how many of the first ones that were.
+    std::size_t send_at_once(ContentBurst content, Ticks now) noexcept;
     /// `stream` has, or may have, something to send.
     void activate(Stream& stream) noexcept {
         stream.at_once = false;  // until the turn that finds nothing left to do
@@ -114,6 +106,7 @@ class Replicate {
     void pass(Stream& stream, ContentBurst content) noexcept;
     /// Whether it could, and has. Owns: takes the packet if so.
     [[nodiscard]] bool send_in_one(Stream& stream, const Slot& slot) noexcept;
+    void send_to_all(Stream& stream, const Slot& slot) noexcept;
     static void find_live_ports(Stream& stream) noexcept;
     static void settle(Stream& stream) noexcept;
     void promote(Stream& stream, FlowRecord& flow) noexcept;

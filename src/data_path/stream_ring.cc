@@ -22,16 +22,6 @@ StreamRing::StreamRing(std::span<Slot> slots,
     PENSTOCK_CHECK(packets_max >= 1 && packets_max <= slots.size());
 }
 
-void StreamRing::push(const Slot& slot) noexcept {
-    while (packets() > 0 &&
-           (packets() >= packets_max_ || bytes_ + slot.payload_bytes > bytes_max_)) {
-        evict_oldest();
-    }
-    slots_[next_ & mask_] = slot;
-    bytes_ += slot.payload_bytes;
-    ++next_;
-}
-
 PacketCount StreamRing::release(PacketCount packets) noexcept {
     const PacketCount count = std::min(packets, this->packets());
     for (PacketCount i = 0; i < count; ++i) {
@@ -44,18 +34,6 @@ void StreamRing::release_before(Sequence sequence) noexcept {
     while (oldest_ < sequence) {
         evict_oldest();
     }
-}
-
-void StreamRing::evict_oldest() noexcept {
-    // Those to go soon were last touched a whole ring ago: both their cache lines have left.
-    constexpr Sequence kPrefetchAhead = 8;
-    if (packets() > kPrefetchAhead) {
-        prefetch_packet(slots_[(oldest_ + kPrefetchAhead) & mask_].packet);
-    }
-    const Slot& oldest = slots_[oldest_ & mask_];
-    bytes_ -= oldest.payload_bytes;
-    rte_pktmbuf_free_seg(oldest.packet);
-    ++oldest_;
 }
 
 Sequence StreamRing::first_within(Ticks age, Ticks now) const noexcept {
@@ -73,15 +51,6 @@ Sequence StreamRing::first_within(Ticks age, Ticks now) const noexcept {
 }
 
 namespace {
-
-/// How many of the first packets are of the first one's stream.
-std::size_t run_length(ContentBurst content) noexcept {
-    std::size_t length = 1;
-    while (length < content.size() && content[length].stream == content[0].stream) {
-        ++length;
-    }
-    return length;
-}
 
 bool goes_into_ring(const Stream& stream) noexcept {
     return stream.keeps_history || !stream.at_once;
@@ -127,21 +96,20 @@ void push(Stream& stream, ContentBurst run, Ticks now) noexcept {
 
 PacketCount store(ContentBurst content, Ticks now, Replicate& replicate) noexcept {
     const auto packets = static_cast<PacketCount>(content.size());
-    if (!content.empty() && goes_into_ring(*content.front().stream)) {
+    // A single stream's ring is in the cache.
+    if (!content.empty() && content.front().stream != content.back().stream &&
+        goes_into_ring(*content.front().stream)) {
         prefetch(content);
     }
     while (!content.empty()) {
-        const ContentBurst run = content.first(run_length(content));
-        Stream& stream = *run[0].stream;
-        const std::size_t at_once = replicate.packets_at_once(stream, run.size());
-        if (at_once > 0) {
-            replicate.send_at_once(stream, run.first(at_once), now);
-        }
-        if (at_once < run.size()) {
-            push(stream, run.subspan(at_once), now);
+        content = content.subspan(replicate.send_at_once(content, now));
+        if (!content.empty()) {
+            const ContentBurst run = content.first(run_length(content));
+            Stream& stream = *run[0].stream;
+            push(stream, run, now);
             replicate.activate(stream);
+            content = content.subspan(run.size());
         }
-        content = content.subspan(run.size());
     }
     return packets;
 }

@@ -2,6 +2,7 @@
 
 #include "data_path/burst.h"
 
+#include <rte_mbuf.h>
 #include <rte_prefetch.h>
 
 #include <cstddef>
@@ -41,7 +42,15 @@ class StreamRing {
     /// Stores a packet and evicts what no longer fits.
     /// Owns: takes the reference in `slot`. Evicted packets may be in flight: one reference each is
     ///       given back, never waited for.
-    void push(const Slot& slot) noexcept;
+    void push(const Slot& slot) noexcept {
+        while (packets() > 0 &&
+               (packets() >= packets_max_ || bytes_ + slot.payload_bytes > bytes_max_)) {
+            evict_oldest();
+        }
+        slots_[next_ & mask_] = slot;
+        bytes_ += slot.payload_bytes;
+        ++next_;
+    }
     /// Evicts up to `packets` of the oldest. Returns: evicted.
     PacketCount release(PacketCount packets) noexcept;
     /// Evicts all before `sequence`, which is not after next(); nothing if they have gone already.
@@ -71,7 +80,18 @@ class StreamRing {
     [[nodiscard]] Sequence first_within(Ticks age, Ticks now) const noexcept;
 
   private:
-    void evict_oldest() noexcept;
+    void evict_oldest() noexcept {
+        // Those to go soon were last touched a whole ring ago: both their cache lines have left.
+        // One with every packet: more at once than a CPU can wait for would hold it up.
+        constexpr Sequence kPrefetchAhead = 8;
+        if (packets() > kPrefetchAhead) {
+            prefetch_packet(slots_[(oldest_ + kPrefetchAhead) & mask_].packet);
+        }
+        const Slot& oldest = slots_[oldest_ & mask_];
+        bytes_ -= oldest.payload_bytes;
+        ++oldest_;
+        rte_pktmbuf_free_seg(oldest.packet);
+    }
     /// Both cache lines; `packet` may be stale.
     static void prefetch_packet(const rte_mbuf* packet) noexcept {
         const auto at = reinterpret_cast<std::uintptr_t>(packet);
@@ -99,10 +119,20 @@ struct Content {
 /// 0..kRxBurstPackets, in order of arrival.
 using ContentBurst = std::span<const Content>;
 
+/// How many of the first packets are of the first one's stream. `content`: not empty.
+[[nodiscard]] inline std::size_t run_length(ContentBurst content) noexcept {
+    std::size_t length = 1;
+    while (length < content.size() && content[length].stream == content[0].stream) {
+        ++length;
+    }
+    return length;
+}
+
 /// Gives each packet to replicate to be sent at once, if nothing of its stream waits before it;
-/// else stores it in its stream's ring, from where replicate takes it in its turn. Owns:    takes
-/// all packets. Thread:  the worker that owns all of these streams. Returns: packets taken: all of
-/// them.
+/// else stores it in its stream's ring, from where replicate takes it in its turn.
+/// Owns:    takes all packets.
+/// Thread:  the worker that owns all of these streams.
+/// Returns: packets taken: all of them.
 PacketCount store(ContentBurst content, Ticks now, Replicate& replicate) noexcept;
 
 }  // namespace penstock
