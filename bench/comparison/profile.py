@@ -57,10 +57,6 @@ class Profile:
     def own_sample(self):
         return Sample(self.own_cycles, self.why)
 
-    def sample_without(self, stage):
-        """All cycles of a copy but those of one stage."""
-        return Sample(sum(self.cycles.values()) - self.cycles.get(stage, 0), self.why)
-
 
 def by_stage(weights, program, frames):
     """{stage: weight} in the order of STAGES. `weights`: {(file, address): weight}; `frames`:
