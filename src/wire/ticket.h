@@ -36,6 +36,8 @@ inline constexpr std::uint8_t kTicketVersion = 1;
 /// Secret shared by presence and one data server in one life of it.
 struct TicketKey {
     std::array<std::uint8_t, 32> bytes{};
+
+    bool operator==(const TicketKey&) const = default;
 };
 /// Secret of one join: authenticates every message after it.
 struct SessionKey {
