@@ -146,6 +146,8 @@ class PublisherWords {
                                                                : v1::START_POLICY_DEMAND);
         hello.set_max_bits_per_second(request_.max_bits_per_second);
         hello.set_close_after_ms(static_cast<std::uint32_t>(request_.close_after.count()));
+        const std::lock_guard lock(mutex_);
+        hello.set_transmitting(report_.state == DesiredPublishing::State::start);
         return up;
     }
 
@@ -340,16 +342,22 @@ class SessionThread {
     void run() {
         std::uint64_t random = random_u64();
         unsigned failures = 0;
-        std::size_t address = 0;
+        std::size_t next = 0;
         while (!stopping_ && !rejected_) {
             was_up_ = false;
-            const std::string trouble = attempt(addresses_[address]);
+            const bool was_named = !leader_.empty();
+            const std::string address =
+                was_named ? std::exchange(leader_, "") : addresses_[next++ % addresses_.size()];
+            const std::string trouble = attempt(address);
             if (stopping_ || rejected_) {
                 return;
             }
             words_.events().on_session(trouble);
             failures = was_up_ ? 1 : failures + 1;
-            address = (address + 1) % addresses_.size();
+            if (!leader_.empty() && leader_ != address && !was_named) {
+                continue;  // once: two that name each other are no better than one that is away
+            }
+            leader_.clear();
             random = random_u64();
             pause(std::max(reconnect_pause(failures, random), retry_after_));
         }
@@ -451,6 +459,11 @@ class SessionThread {
             retry_after_ = milliseconds{down_.reject().retry_after_ms()};
             rejected_ = retry_after_.count() == 0;
             given_up_ = "it refused us: " + down_.reject().reason();
+            // Only an address we were given: nobody else's word sends us anywhere.
+            const std::string& leader = down_.reject().leader();
+            if (std::find(addresses_.begin(), addresses_.end(), leader) != addresses_.end()) {
+                leader_ = leader;
+            }
             if (rejected_) {
                 words_.events().on_rejected(down_.reject().reason());
             }
@@ -515,6 +528,7 @@ class SessionThread {
     bool was_up_ = false;
     bool rejected_ = false;
     std::string given_up_;  // why we end the session
+    std::string leader_;    // whom the refusal names
     milliseconds retry_after_{0};
     MonotonicTime heard_at_{};
     MonotonicTime heartbeat_at_{};

@@ -28,7 +28,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kBackoffFirst{100};
 constexpr milliseconds kBackoffMost{2'000};
-constexpr milliseconds kWelcomeWithin{5'000};
+constexpr milliseconds kWelcomeWithin{2'000};
 
 enum class Tag : std::uintptr_t { connected = 1, read, written, finished, woken };
 
@@ -39,8 +39,8 @@ void* tag_of(Tag tag) noexcept {
 grpc::ChannelArguments channel_arguments() {
     grpc::ChannelArguments arguments;
     // Liveness is the load report's matter; HTTP/2 pings find a peer that vanished without a word.
-    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 5'000);
-    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3'000);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 1'000);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 1'500);
     arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
     // Backing off is ours: each attempt is a channel of its own.
@@ -55,20 +55,12 @@ std::uint64_t monotonic_ms() {
         std::chrono::duration_cast<milliseconds>(monotonic_now().time_since_epoch()).count());
 }
 
-/// What presence said, for the control thread. Errors: its words, if they end the session.
-Result<DownMessage> down_message(const v1::DataServerDown& incoming, const std::string& address) {
-    auto message = control::from_proto(incoming);
-    if (!message) {
-        return message.error();
+/// What presence said, for the control thread.
+DownMessage down_message(control::DataServerReply reply, const std::string& address) {
+    if (const auto* terms = std::get_if<control::DataServerWelcome>(&reply)) {
+        return Welcome{address, terms->epoch, terms->ticket_key_id, TicketKey{terms->ticket_key}};
     }
-    if (const auto* terms = std::get_if<control::DataServerWelcome>(&*message)) {
-        return DownMessage(
-            Welcome{address, terms->epoch, terms->ticket_key_id, TicketKey{terms->ticket_key}});
-    }
-    if (const auto* reject = std::get_if<control::Reject>(&*message)) {
-        return Error{ErrorCode::denied, "it rejects us: " + reject->reason};
-    }
-    return DownMessage(std::get<StreamSet>(std::move(message).value()));
+    return std::get<StreamSet>(std::move(reply));
 }
 
 }  // namespace
@@ -106,12 +98,15 @@ struct PresenceSession::State {
     bool writing = false;
     bool ending = false;
     std::string reason;  // why it ended, if we ended it
+    std::string leader;  // whom it named instead of itself; "": nobody we know
+    milliseconds retry_after{0};
 
     void run();
     milliseconds session(milliseconds backoff);
     void pause(milliseconds time);
     void on_event(Tag tag, bool ok);
     void on_read();
+    void on_reject(const control::Reject& reject);
     void write_next();
     void end(const std::string& why);
     void hand_down(DownMessage message);
@@ -126,11 +121,19 @@ void PresenceSession::State::run() {
     milliseconds backoff = kBackoffFirst;
     std::size_t next = 0;
     while (!is_stopping()) {
-        address = config.addresses[next++ % config.addresses.size()];
+        const bool was_named = !leader.empty();
+        address = was_named ? std::exchange(leader, "")
+                            : config.addresses[next++ % config.addresses.size()];
+        retry_after = milliseconds{0};
         backoff = session(backoff);
+        if (!leader.empty() && !was_named) {
+            continue;  // once: two that name each other are no better than one that is away
+        }
+        leader.clear();
         std::uniform_int_distribution<milliseconds::rep> jitter(backoff.count() / 2,
                                                                 backoff.count());
-        pause(milliseconds{jitter(random)});
+        pause(retry_after.count() > 0 ? std::min(retry_after, kBackoffMost)
+                                      : milliseconds{jitter(random)});
     }
 }
 
@@ -160,7 +163,7 @@ milliseconds PresenceSession::State::session(milliseconds backoff) {
                                                           : grpc::CompletionQueue::SHUTDOWN)
                                  : queue.AsyncNext(&tag, &ok, welcome_by);
         if (outcome == grpc::CompletionQueue::TIMEOUT) {
-            end("it did not welcome us within 5 s");
+            end("it did not welcome us within 2 s");
             continue;
         }
         const auto which = static_cast<Tag>(reinterpret_cast<std::uintptr_t>(tag));
@@ -231,17 +234,30 @@ void PresenceSession::State::on_read() {
     if (ending) {
         return;
     }
-    auto message = down_message(incoming, address);
-    if (!message) {
-        return end(message.error().message);
+    auto reply = control::from_proto(incoming);
+    if (!reply) {
+        return end(reply.error().message);
     }
-    if (std::holds_alternative<Welcome>(*message)) {
+    if (const auto* reject = std::get_if<control::Reject>(&*reply)) {
+        return on_reject(*reject);
+    }
+    if (std::holds_alternative<control::DataServerWelcome>(*reply)) {
         const std::lock_guard lock(mutex);
         welcome = true;
     }
-    hand_down(std::move(message).value());
+    hand_down(down_message(std::move(reply).value(), address));
     ++outstanding;
     call->Read(&incoming, tag_of(Tag::read));
+}
+
+void PresenceSession::State::on_reject(const control::Reject& reject) {
+    retry_after = milliseconds{reject.retry_after_ms};
+    // Only an address of our own configuration: nobody else's word sends us anywhere.
+    if (std::ranges::find(config.addresses, reject.leader) != config.addresses.end() &&
+        reject.leader != address) {
+        leader = reject.leader;
+    }
+    end("it rejects us: " + reject.reason);
 }
 
 /// One write is in flight at a time. Load goes before the rest: it is our heartbeat.

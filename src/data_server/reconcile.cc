@@ -36,7 +36,7 @@ Reconcile::Work Reconcile::take(const StreamSet& set) {
     for (const StreamId stream : set.close) {
         close(stream, work, waiting);
     }
-    if (set.base_generation == 0) {
+    if (set.base_generation == 0 && !set.keep_others) {
         std::set<StreamId> wanted;
         for (const DesiredStream& desired : set.open) {
             wanted.insert(desired.stream);

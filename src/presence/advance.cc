@@ -18,7 +18,7 @@ bool wants_data_server(const Stream& stream) {
 
 /// On no data server: WAIT, or the way to START.
 void leave_idle(Turn& turn, Stream& stream) {
-    if (is_settling(turn.state, turn.now)) {
+    if (held_until(turn.state, stream, turn.now) > turn.now) {
         if (stream.publisher_session) {
             turn.state.unplaced.insert(stream.id);
         }
@@ -44,7 +44,9 @@ void leave_displaced(Turn& turn, Stream& stream) {
     if (may_move && assign_publisher(turn, stream)) {
         return;
     }
-    if (!is_watched(stream) || turn.now >= *stream.displaced_since + kDisplacedPatience) {
+    const bool is_over =
+        !is_watched(stream) || turn.now >= *stream.displaced_since + kDisplacedPatience;
+    if (is_over && !is_recovering(turn.state, turn.now)) {
         stop_stream(turn, stream);
     }
 }
@@ -82,16 +84,18 @@ bool is_empty(const Stream& stream) {
 }
 
 MonotonicTime due_of(const State& state, const Stream& stream, MonotonicTime now) {
-    MonotonicTime due = std::min(
-        {resend_due(stream), linger_end(stream), stop_end(stream), renewal_due(state, stream)});
+    MonotonicTime removal = std::min(linger_end(stream), stop_end(stream));
     if (!stream.publisher_session) {
-        due = std::min(due, stream.claim_by);
+        removal = std::min(removal, stream.claim_by);
     }
     if (stream.step == StreamStep::displaced) {
-        due = std::min(due, *stream.displaced_since + kDisplacedPatience);
+        removal = std::min(removal, *stream.displaced_since + kDisplacedPatience);
     }
-    if (stream.step == StreamStep::idle && stream.publisher_session && is_settling(state, now)) {
-        due = std::min(due, state.started_at + kSettlePeriod);
+    MonotonicTime due = std::min(
+        {resend_due(stream), renewal_due(state, stream), not_before_recovery(state, removal, now)});
+    if (const MonotonicTime held = held_until(state, stream, now);
+        stream.step == StreamStep::idle && stream.publisher_session && held > now) {
+        due = std::min(due, held);
     }
     if (!stream.refusals.empty() && state.unplaced.contains(stream.id)) {
         due = std::min(due, stream.refusals_end);
@@ -106,7 +110,8 @@ MonotonicTime due_of(const State& state, const Stream& stream, MonotonicTime now
 
 void advance(Turn& turn, Stream& stream) {
     const StreamId id = stream.id;
-    if (!stream.publisher_session && turn.now >= stream.claim_by) {
+    if (!stream.publisher_session && turn.now >= stream.claim_by &&
+        !is_recovering(turn.state, turn.now)) {
         forget_publisher(turn, stream);
     }
     if (turn.now >= stream.refusals_end) {
@@ -167,11 +172,6 @@ Stream* find_or_make_stream(Turn& turn, const std::string& name) {
 
 bool is_watched(const Stream& stream) noexcept {
     return !stream.requests.empty() || !stream.flows.empty() || !stream.flows_before.empty();
-}
-
-bool is_settling(const State& state, MonotonicTime now) noexcept {
-    return now < state.started_at + kSettlePeriod &&
-           (state.servers.empty() || state.former_presence);
 }
 
 std::string_view phase_of(const Stream& stream) noexcept {

@@ -107,6 +107,7 @@ void request_publish(Turn& turn, SessionId session, const control::PublisherHell
     stream->publisher = hello.publisher;
     stream->publisher_session = session;
     stream->claim_by = kNever;
+    stream->goes_on = hello.transmitting;
     stream->start = hello.start;
     stream->max_bits_per_second = hello.max_bits_per_second;
     stream->close_after = hello.close_after_ms == 0 ? turn.state.settings.close_after
@@ -130,7 +131,7 @@ void request_publish(Turn& turn, SessionId session, const control::PublisherHell
     } else if (stream->step == StreamStep::started) {
         stream->unwatched_since.reset();  // adopted: close-after begins with its publisher
         direct_publisher(turn, *stream, control::DesiredState::start);
-    } else if (!is_settling(turn.state, turn.now)) {
+    } else if (held_until(turn.state, *stream, turn.now) == turn.now) {
         direct_publisher(turn, *stream, control::DesiredState::wait);
     }
     advance(turn, *stream);

@@ -2,6 +2,7 @@
 
 #include "presence/find_stream.h"
 #include "presence/open_stream.h"
+#include "presence/recover.h"
 #include "presence/sessions.h"
 #include "presence/stop_stream.h"
 
@@ -65,6 +66,7 @@ DataServer& server_for(State& state, const control::DataServerHello& hello) {
     if (state.servers.size() >= state.settings.data_servers_max) {
         const auto gone = std::ranges::find_if(
             state.servers, [](const auto& entry) { return !entry.second.session; });
+        state.wanted.servers.erase(gone->first);
         state.servers.erase(gone);
     }
     DataServer& server = state.servers[hello.name];
@@ -72,15 +74,19 @@ DataServer& server_for(State& state, const control::DataServerHello& hello) {
     return server;
 }
 
-/// No command of ours may carry an epoch that another presence has used at this data server.
-void outrun_epoch(State& state, const DataServer* known, const control::DataServerHello& hello) {
+/// Whether our epoch is above every one that another presence has used at this data server. If it
+/// is not, it will be by the time the data server comes again.
+bool outruns_epoch(Turn& turn, const DataServer* known, const control::DataServerHello& hello) {
     const bool obeyed_us = known != nullptr && known->hello.boot_id == hello.boot_id;
-    if (!obeyed_us && hello.epoch_seen != 0) {
-        state.former_presence = true;
+    const std::uint64_t ours = turn.state.facts.epoch;
+    if (!obeyed_us && hello.epoch_seen != 0 && turn.now < turn.state.started_at + kSettlePeriod) {
+        turn.state.former_presence = true;
     }
-    if (hello.epoch_seen > state.epoch || (!obeyed_us && hello.epoch_seen == state.epoch)) {
-        state.epoch = hello.epoch_seen + 1;
+    if (hello.epoch_seen > ours || (!obeyed_us && hello.epoch_seen == ours)) {
+        raise_epoch(turn, hello.epoch_seen);
+        return false;
     }
+    return true;
 }
 
 /// Nothing else was decided about the stream since the data server opened it for this publisher.
@@ -161,7 +167,15 @@ void attach(Turn& turn, SessionId session, const control::DataServerHello& hello
         reject(turn, session, std::move(why), kRetryAfterMs);
         return;
     }
-    outrun_epoch(turn.state, known, hello);
+    if (!outruns_epoch(turn, known, hello)) {
+        reject(turn,
+               session,
+               fmt::format("it has obeyed epoch {} and ours is {}, which is being raised",
+                           hello.epoch_seen,
+                           turn.state.facts.epoch),
+               kRetryAfterMs);
+        return;
+    }
     DataServer& server = server_for(turn.state, hello);
     if (server.session) {
         const SessionId old = std::exchange(server.session, SessionId{});
@@ -170,7 +184,7 @@ void attach(Turn& turn, SessionId session, const control::DataServerHello& hello
     server.session = session;
     server.hello = hello;
     server.ticket_key =
-        derive_ticket_key(turn.state.master_key, hello.name, hello.boot_id, kTicketKeyId);
+        derive_ticket_key(turn.state.facts.master_key, hello.name, hello.boot_id, kTicketKeyId);
     server.clock_ms = hello.monotonic_ms;
     server.clock_at = turn.now;
     server.load.reset();
@@ -187,7 +201,7 @@ void attach(Turn& turn, SessionId session, const control::DataServerHello& hello
     entry.greeted = true;
     entry.server = hello.name;
     control::DataServerWelcome welcome;
-    welcome.epoch = turn.state.epoch;
+    welcome.epoch = turn.state.facts.epoch;
     welcome.load_interval_ms = static_cast<std::uint32_t>(kLoadInterval.count());
     welcome.ticket_key_id = kTicketKeyId;
     welcome.ticket_key = server.ticket_key.bytes;
@@ -273,6 +287,7 @@ void finish_reports(Turn& turn, DataServer& server) {
     server.reported.clear();
     server.reports_done = true;
     server.full_wanted = true;
+    welcome_back(turn, server.name);
     send_set(turn, server);
     for (const StreamId id : here) {
         if (Stream* stream = find(turn.state, id)) {

@@ -5,9 +5,9 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <utility>
 
 namespace penstock::presence {
-
 Result<std::optional<Config>> parse_config(int argc, const char* const* argv) {
     using std::chrono::hours;
     using std::chrono::milliseconds;
@@ -24,6 +24,11 @@ Result<std::optional<Config>> parse_config(int argc, const char* const* argv) {
                  "where data servers, publishers, consumers and "
                  "operators call; port 0: any free one");
     options.flag("insecure", insecure, "allow plaintext beyond loopback");
+    options.text("store",
+                 config.store,
+                 "PATH",
+                 "file with the facts that outlive a presence server; default: presence.db in the "
+                 "state directory");
     options.duration("recent-period",
                      settings.recent_period,
                      milliseconds(0),

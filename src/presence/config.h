@@ -14,6 +14,7 @@ namespace penstock::presence {
 /// option; units and ranges stand in config.cc, where --help and the check come from.
 struct Config {
     Endpoint listen;    // --listen; port 0: chosen by the system
+    std::string store;  // --store; "": default_store_path(), whose directory is made if need be
     Settings settings;  // --recent-period --close-after --utilisation-limit --reserve
                         // --ticket-lifetime
 

@@ -5,6 +5,7 @@
 #include "presence/attach.h"
 #include "presence/find_stream.h"
 #include "presence/open_stream.h"
+#include "presence/recover.h"
 #include "presence/sessions.h"
 #include "presence/stop_stream.h"
 #include "presence/turn.h"
@@ -89,11 +90,29 @@ void take(Turn& turn, const FromConsumer& event) {
     }
 }
 
-void take(Turn& turn, const SessionOpened& event) { open_session(turn, event.session, event.kind); }
+void take(Turn& turn, const SessionOpened& event) {
+    open_session(turn, event.session, event.kind);
+    if (!turn.state.leads) {
+        turn_away(turn, event.session);
+    }
+}
 
 void take(Turn& turn, const SessionClosed& event) { session_closed(turn, event.session); }
 
 void take(Turn& turn, const Malformed& event) { reject(turn, event.session, event.reason); }
+
+void take(Turn& turn, const FactsStored& event) { take_stored(turn, event); }
+
+void take(Turn& turn, const LeadershipWon& event) {
+    turn_all_away(turn);
+    lead(turn.state, event.facts, turn.now);
+}
+
+void take(Turn& turn, const LeadershipLost& event) {
+    turn.state.leader = event.leader;
+    turn_all_away(turn);
+    follow(turn.state, event.leader);
+}
 
 /// Everything that is due. What becomes due meanwhile waits for the next Tick, so that a timer set
 /// to the past cannot hold the core.
@@ -121,11 +140,12 @@ void take(Turn& turn, const Tick&) {
 std::vector<Action> step(State& state, const Event& event, MonotonicTime now) {
     Turn turn{state, now, {}};
     std::visit([&](const auto& what) { take(turn, what); }, event);
+    finish_recovery(turn);
     return std::move(turn.actions);
 }
 
 MonotonicTime next_deadline(const State& state) {
-    return std::min(state.session_timers.next(), state.stream_timers.next());
+    return std::min({state.session_timers.next(), state.stream_timers.next(), recovery_due(state)});
 }
 
 }  // namespace penstock::presence

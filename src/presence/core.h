@@ -3,6 +3,7 @@
 #include "presence/state.h"
 #include "rpc/messages.h"
 
+#include <cstdint>
 #include <string>
 #include <variant>
 #include <vector>
@@ -35,6 +36,19 @@ struct Malformed {
     SessionId session;
     std::string reason;
 };
+/// The facts of the StoreFacts of this number are durable, or `trouble` says why not.
+struct FactsStored {
+    std::uint64_t number = 0;
+    std::string trouble;
+};
+/// Of several presence servers we lead from now on, with these facts, which are durable.
+struct LeadershipWon {
+    Durable facts;
+};
+/// Another one leads ("": not known which).
+struct LeadershipLost {
+    std::string leader;
+};
 /// The time of next_deadline() has come.
 struct Tick {};
 
@@ -44,6 +58,9 @@ using Event = std::variant<SessionOpened,
                            FromPublisher,
                            FromConsumer,
                            Malformed,
+                           FactsStored,
+                           LeadershipWon,
+                           LeadershipLost,
                            Tick>;
 
 // ------------------------------------------------------------------------------- what follows
@@ -65,7 +82,14 @@ struct CloseSession {
     SessionId session;
 };
 
-using Action = std::variant<ToDataServer, ToPublisher, ToConsumer, CloseSession>;
+/// Make these facts durable and answer with FactsStored; one is outstanding at a time. Nothing that
+/// depends on them leaves before the answer.
+struct StoreFacts {
+    std::uint64_t number = 0;
+    Durable facts;
+};
+
+using Action = std::variant<ToDataServer, ToPublisher, ToConsumer, CloseSession, StoreFacts>;
 
 /// Moves `state` by one event and returns what is to be done, in order. Pure but for `state`: no
 /// I/O, no clock, no thread. `now` never goes back. Events of sessions that are not open are

@@ -1,6 +1,7 @@
 #include "presence/core_thread.h"
 
 #include "base/check.h"
+#include "base/log.h"
 
 #include <algorithm>
 #include <utility>
@@ -24,15 +25,30 @@ SessionId speaker_of(const Event& event) {
     return {};
 }
 
+/// Whoever posts it can do without, or try again.
+bool is_refusable(const Event& event) {
+    return !std::holds_alternative<SessionClosed>(event) &&
+           !std::holds_alternative<FactsStored>(event) &&
+           !std::holds_alternative<LeadershipWon>(event) &&
+           !std::holds_alternative<LeadershipLost>(event);
+}
+
 }  // namespace
 
 CoreThread::CoreThread(State state) : state_(std::move(state)) {}
 
 CoreThread::~CoreThread() { stop(); }
 
-void CoreThread::start(Outlets& outlets) {
+void CoreThread::start(Outlets& outlets, Store& store) {
     PENSTOCK_CHECK(!thread_.joinable());
     outlets_ = &outlets;
+    store_ = std::make_unique<StoreThread>(
+        store, [this](std::uint64_t number, const std::string& trouble) {
+            if (!trouble.empty()) {
+                log_error(trouble);
+            }
+            post(FactsStored{number, trouble});
+        });
     thread_ = std::thread([this] { run(); });
 }
 
@@ -45,12 +61,13 @@ void CoreThread::stop() {
     if (thread_.joinable()) {
         thread_.join();
     }
+    store_.reset();
 }
 
 bool CoreThread::post(Event event) {
     {
         const std::lock_guard lock(mutex_);
-        if (items_.size() >= kEventsQueuedMax && !std::holds_alternative<SessionClosed>(event)) {
+        if (items_.size() >= kEventsQueuedMax && is_refusable(event)) {
             return false;
         }
         items_.emplace_back(std::move(event));
@@ -126,7 +143,11 @@ void CoreThread::handle(Item& item) {
 
 void CoreThread::move_state(const Event& event, MonotonicTime now) {
     for (Action& action : step(state_, event, now)) {
-        outlets_->perform(std::move(action));
+        if (auto* const facts = std::get_if<StoreFacts>(&action)) {
+            store_->write(std::move(*facts));
+        } else {
+            outlets_->perform(std::move(action));
+        }
     }
 }
 

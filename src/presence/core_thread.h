@@ -1,6 +1,7 @@
 #pragma once
 
 #include "presence/core.h"
+#include "presence/store_thread.h"
 
 #include <condition_variable>
 #include <cstddef>
@@ -46,12 +47,13 @@ class CoreThread {
     CoreThread(const CoreThread&) = delete;
     CoreThread& operator=(const CoreThread&) = delete;
 
-    /// `outlets` must live until stop() has returned. Thread: main, once.
-    void start(Outlets& outlets);
+    /// `outlets` and `store` must live until stop() has returned. Thread: main, once.
+    void start(Outlets& outlets, Store& store);
     /// Runs what is queued and ends the thread. Thread: main.
     void stop();
 
-    /// Returns: false if the queue is full; never for a SessionClosed. Thread: any.
+    /// Returns: false if the queue is full; never for a SessionClosed, FactsStored, LeadershipWon
+    /// or LeadershipLost. Thread: any.
     bool post(Event event);
     /// Returns: false if kQueriesMax queries wait already; then `query` is not run. Thread: any.
     bool ask(Query query);
@@ -82,6 +84,7 @@ class CoreThread {
     // The core thread's own.
     State state_;
     Outlets* outlets_ = nullptr;
+    std::unique_ptr<StoreThread> store_;
     std::vector<std::weak_ptr<Follower>> followers_;
     std::uint64_t newest_told_ = 0;
     MonotonicTime swept_at_;

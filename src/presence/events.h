@@ -21,6 +21,8 @@ namespace penstock::presence {
     X(server_gone,        "a data server's session broke off or fell silent")         \
     X(load_refused,       "a data server reports a load that is no number 0..1")      \
     X(adopted,            "a data server had a stream open that presence did not know") \
+    X(recovered,          "all of a former presence's data servers are back, or late")  \
+    X(store_failed,       "durable facts could not be written; they are as before")   \
     X(publish_requested,  "a publisher named its stream")                             \
     X(assigned,           "a data server was chosen; the detail says why")            \
     X(unassigned,         "no data server can take the stream now")                   \

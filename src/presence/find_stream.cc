@@ -69,7 +69,7 @@ MonotonicTime wait_end(const Turn& turn, const Stream& stream, const Consumer& c
 void send_assignment(Turn& turn, const Stream& stream, Consumer& consumer) {
     control::Assignment assignment;
     consumer.version = ++turn.state.version;
-    assignment.epoch = turn.state.epoch;
+    assignment.epoch = turn.state.facts.epoch;
     assignment.version = consumer.version;
     assignment.state = consumer.told.state;
     assignment.reason = consumer.told.reason;
@@ -92,7 +92,7 @@ void send_assignment(Turn& turn, const Stream& stream, Consumer& consumer) {
 
 void send_gone(Turn& turn, SessionId session, std::string reason) {
     control::Assignment gone;
-    gone.epoch = turn.state.epoch;
+    gone.epoch = turn.state.facts.epoch;
     gone.version = ++turn.state.version;
     gone.state = AssignmentState::gone;
     gone.reason = std::move(reason);

@@ -2,12 +2,15 @@
 #include "base/options.h"
 #include "presence/config.h"
 #include "presence/presence_service.h"
+#include "presence/recover.h"
+#include "presence/store_sqlite.h"
 
 #include <fmt/format.h>
 
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <pthread.h>
 #include <utility>
@@ -18,18 +21,44 @@ using namespace penstock;
 
 constexpr const char* kProgram = "penstock-presence";
 
-/// Everything a start of presence draws anew: nothing is kept from the one before.
-presence::State fresh_state(const presence::Settings& settings) {
+/// What a new store begins with. Its epoch is above those that a lost one may have counted, as long
+/// as the clock is right; data servers that have obeyed a higher one have it raised further.
+presence::Durable first_facts() {
+    presence::Durable facts;
+    fill_random(facts.master_key.bytes);
+    const auto since_1970 = std::chrono::system_clock::now().time_since_epoch();
+    facts.epoch = static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::seconds>(since_1970).count());
+    return facts;
+}
+
+Result<std::unique_ptr<presence::SqliteStore>> open_store(const presence::Config& options) {
+    if (!options.store.empty()) {
+        return presence::SqliteStore::open(options.store, first_facts());
+    }
+    const std::string path = presence::default_store_path();
+    if (auto made = presence::make_store_directory(path); !made) {
+        return std::move(made).error();
+    }
+    return presence::SqliteStore::open(path, first_facts());
+}
+
+/// A state that leads, in an epoch of its own: durable before anybody hears of it.
+Result<presence::State> leading_state(const presence::Settings& settings,
+                                      presence::SqliteStore& store) {
+    presence::Durable facts = store.found();
+    const auto epoch = presence::next_epoch(facts, 0);
+    if (!epoch) {
+        return epoch.error();
+    }
+    facts.epoch = *epoch;
+    if (auto written = store.write(facts); !written) {
+        return std::move(written).error();
+    }
     presence::State state;
     state.settings = settings;
     state.random = random_u64;
-    fill_random(state.master_key.bytes);
-    state.started_at = monotonic_now();
-    // Higher than any presence that was started here before, as long as its clock is right; data
-    // servers that have seen a higher one raise it further.
-    const auto since_1970 = std::chrono::system_clock::now().time_since_epoch();
-    state.epoch = static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::seconds>(since_1970).count());
+    presence::lead(state, std::move(facts), monotonic_now());
     return state;
 }
 
@@ -41,6 +70,43 @@ sigset_t block_end_signals() {
     sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     return signals;
+}
+
+void log_effective(const std::string& options) {
+    for (std::size_t at = 0, end = 0; at < options.size(); at = end + 1) {
+        end = options.find('\n', at);
+        log_info(options.substr(at, end - at));
+    }
+}
+
+/// Says to whoever started us that peers may call, and waits for a signal.
+void serve(const presence::PresenceService& service, const sigset_t& signals) {
+    fmt::print("ready presence listen={}\n", to_string(service.listening()));
+    std::fflush(stdout);
+    int received = 0;
+    sigwait(&signals, &received);
+}
+
+/// One presence server, with a store of its own.
+Result<void> run_alone(const presence::Config& options, const sigset_t& signals) {
+    auto store = open_store(options);
+    if (!store) {
+        return std::move(store).error();
+    }
+    auto state = leading_state(options.settings, **store);
+    if (!state) {
+        return std::move(state).error();
+    }
+    presence::CommandGate gate;
+    gate.open_until(presence::BootTime::max());
+    auto service =
+        presence::PresenceService::start(options.listen, std::move(state).value(), **store, gate);
+    if (!service) {
+        return std::move(service).error();
+    }
+    log_effective(options.effective);
+    serve(**service, signals);
+    return {};
 }
 
 }  // namespace
@@ -58,18 +124,10 @@ int main(int argc, char** argv) {
     }
     const sigset_t signals = block_end_signals();
     const presence::Config& options = **config;
-    auto service = presence::PresenceService::start(options.listen, fresh_state(options.settings));
-    if (!service) {
-        return fail(kProgram, service.error());
+    const auto done =
+        options.etcd.empty() ? run_alone(options, signals) : run_among_others(options, signals);
+    if (!done) {
+        return fail(kProgram, done.error());
     }
-    for (std::size_t at = 0, end = 0; at < options.effective.size(); at = end + 1) {
-        end = options.effective.find('\n', at);
-        log_info(options.effective.substr(at, end - at));
-    }
-    fmt::print("ready presence listen={}\n", to_string((*service)->listening()));
-    std::fflush(stdout);
-
-    int received = 0;
-    sigwait(&signals, &received);
     return 0;
 }

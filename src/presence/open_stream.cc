@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "presence/attach.h"
+#include "presence/recover.h"
 #include "presence/sessions.h"
 #include "presence/stop_stream.h"
 
@@ -17,8 +18,10 @@ namespace {
 
 using control::DesiredState;
 
-control::StreamSet full_set(const DataServer& server) {
+/// All of them; while recovering it closes none that we do not know of.
+control::StreamSet full_set(const Turn& turn, const DataServer& server) {
     control::StreamSet set;
+    set.keep_others = is_recovering(turn.state, turn.now);
     for (const auto& [id, desired] : server.desired) {
         set.open.push_back(desired);
     }
@@ -47,10 +50,11 @@ void put_in_flight(Turn& turn, DataServer& server, control::StreamSet set) {
         server.unanswered_since = turn.now;
     }
     server.full_in_flight = set.base_generation == 0;
-    set.epoch = turn.state.epoch;
+    server.others_kept = set.keep_others;
+    set.epoch = turn.state.facts.epoch;
     set.generation = ++server.generation_sent;
     server.in_flight = true;
-    server.full_wanted = false;
+    server.full_wanted = set.keep_others;
     server.sent = server.desired;
     server.sent_at = turn.now;
     turn.act(ToDataServer{server.session, std::move(set)});
@@ -110,7 +114,10 @@ void complete_set(Turn& turn, DataServer& server) {
         }
     }
     const std::vector<StreamId> holding = ids_of(server.sent);
-    server.applied = std::set<StreamId>(holding.begin(), holding.end());
+    if (!server.others_kept) {
+        server.applied.clear();
+    }
+    server.applied.insert(holding.begin(), holding.end());
 }
 
 }  // namespace
@@ -130,11 +137,17 @@ void send_set(Turn& turn, DataServer& server) {
     if (!server.session || !server.reports_done || server.in_flight) {
         return;
     }
-    if (server.full_wanted) {
-        put_in_flight(turn, server, full_set(server));
+    const bool only_adds = is_recovering(turn.state, turn.now);
+    if (server.full_wanted && !only_adds) {
+        put_in_flight(turn, server, full_set(turn, server));
         return;
     }
     control::StreamSet set = changed_set(server);
+    if (only_adds) {
+        set.base_generation = 0;
+        set.close.clear();
+        set.keep_others = true;
+    }
     if (!set.open.empty() || !set.close.empty()) {
         put_in_flight(turn, server, std::move(set));
     }
@@ -148,7 +161,7 @@ bool resend_set(Turn& turn, DataServer& server) {
         return false;
     }
     if (turn.now >= server.sent_at + kResendInterval) {
-        put_in_flight(turn, server, full_set(server));
+        put_in_flight(turn, server, full_set(turn, server));
     }
     return true;
 }
@@ -157,9 +170,11 @@ void take_applied(Turn& turn, DataServer& server, const control::Applied& applie
     if (!server.reports_done) {
         return;
     }
-    if (applied.epoch > turn.state.epoch) {
-        turn.state.epoch = applied.epoch + 1;
-        put_in_flight(turn, server, full_set(server));
+    if (applied.epoch > turn.state.facts.epoch) {
+        raise_epoch(turn, applied.epoch);
+        end_session(turn,
+                    server.session,
+                    fmt::format("it obeys another presence, of epoch {}", applied.epoch));
         return;
     }
     for (const control::OpenedStream& opened : applied.opened) {
@@ -221,7 +236,7 @@ void send_desired(Turn& turn, Stream& stream) {
     }
     stream.desired_sent_at = turn.now;
     control::PublisherDesired desired;
-    desired.epoch = turn.state.epoch;
+    desired.epoch = turn.state.facts.epoch;
     desired.version = stream.version;
     desired.state = stream.desired;
     if (stream.desired == DesiredState::start) {

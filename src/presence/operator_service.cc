@@ -31,6 +31,14 @@ grpc::Status busy() {
     return {grpc::StatusCode::RESOURCE_EXHAUSTED, "too many questions wait already; ask again"};
 }
 
+/// Of a presence server that does not lead: it knows of nothing.
+grpc::Status not_leading(const State& state) {
+    return {grpc::StatusCode::UNAVAILABLE,
+            state.leader.empty() ? "this presence server does not lead, nor does another; ask again"
+                                 : "this presence server does not lead, " + state.leader + " does",
+            state.leader};
+}
+
 /// "" asks for all.
 bool is_question(const std::string& name) { return name.empty() || control::is_name(name); }
 
@@ -115,6 +123,10 @@ class EventStream final : public grpc::ServerWriteReactor<v1::Event>,
     void take(const State& state, MonotonicTime now) {
         const std::lock_guard lock(mutex_);
         if (is_finished_) {
+            return;
+        }
+        if (!state.leads) {
+            finish_locked(not_leading(state));
             return;
         }
         for (const control::EventRecord& record :
@@ -245,7 +257,7 @@ class OperatorService::Service final : public v1::Operators::CallbackService {
         if (!is_question(name)) {
             reactor->Finish(bad_name());
         } else if (!core_.ask([reactor, query](const State& state, MonotonicTime now) {
-                       reactor->Finish(query(state, now));
+                       reactor->Finish(state.leads ? query(state, now) : not_leading(state));
                    })) {
             reactor->Finish(busy());
         }

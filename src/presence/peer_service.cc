@@ -6,10 +6,12 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 namespace penstock::presence {
@@ -31,6 +33,8 @@ std::size_t place_of(const v1::ConsumerDown& message) {
     return message.has_assignment() ? 1 : message.has_heartbeat() ? 2 : 3;
 }
 constexpr std::size_t kHeartbeatPlace = 2;
+constexpr std::size_t kRefusalPlace = 3;
+static_assert(kRefusalPlace + 1 == kOutboxPlaces);
 
 /// One call of a peer, as the core thread knows it. Thread of all calls: core.
 class PeerCall {
@@ -70,7 +74,7 @@ struct ConsumerCall {
 /// The calls in progress. Thread: any.
 class Calls {
   public:
-    explicit Calls(CoreThread& core) : core_(core) {}
+    Calls(CoreThread& core, const CommandGate& gate) : core_(core), gate_(gate) {}
 
     /// Returns: none if there are too many already.
     SessionId add(const std::shared_ptr<PeerCall>& call) {
@@ -103,9 +107,11 @@ class Calls {
 
     [[nodiscard]] CoreThread& core() noexcept { return core_; }
     [[nodiscard]] ByteCounters& bytes() noexcept { return bytes_; }
+    [[nodiscard]] bool may_command() const noexcept { return gate_.is_open(BootClock::now()); }
 
   private:
     CoreThread& core_;
+    const CommandGate& gate_;
     ByteCounters bytes_;
     mutable std::mutex mutex_;
     std::map<SessionId, std::shared_ptr<PeerCall>> calls_;
@@ -223,6 +229,10 @@ class PeerReactor final : public PeerCall,
         if (is_writing_ || is_finished_) {
             return;
         }
+        if (!calls_.may_command()) {
+            // What waited was said by a leader who may be none any more.
+            std::fill(outbox_.begin(), outbox_.begin() + kRefusalPlace, std::nullopt);
+        }
         for (std::optional<typename Kind::Down>& place : outbox_) {
             if (place.has_value()) {
                 outgoing_ = std::move(*place);
@@ -297,8 +307,8 @@ class Consumers final : public v1::Consumers::CallbackService {
 }  // namespace
 
 struct PeerService::Shared {
-    explicit Shared(CoreThread& core)
-        : calls(core), data_servers(calls), publishers(calls), consumers(calls) {}
+    Shared(CoreThread& core, const CommandGate& gate)
+        : calls(core, gate), data_servers(calls), publishers(calls), consumers(calls) {}
 
     Calls calls;
     DataServers data_servers;
@@ -306,7 +316,8 @@ struct PeerService::Shared {
     Consumers consumers;
 };
 
-PeerService::PeerService(CoreThread& core) : shared_(std::make_unique<Shared>(core)) {}
+PeerService::PeerService(CoreThread& core, const CommandGate& gate)
+    : shared_(std::make_unique<Shared>(core, gate)) {}
 PeerService::~PeerService() = default;
 
 std::vector<grpc::Service*> PeerService::services() {
@@ -316,7 +327,15 @@ std::vector<grpc::Service*> PeerService::services() {
 const ByteCounters& PeerService::bytes() const noexcept { return shared_->calls.bytes(); }
 
 void PeerService::perform(Action action) {
-    const SessionId session = std::visit([](const auto& what) { return what.session; }, action);
+    const SessionId session = std::visit(
+        [](const auto& what) {
+            if constexpr (std::is_same_v<std::decay_t<decltype(what)>, StoreFacts>) {
+                return SessionId{};  // no peer's: the core thread hands it to the store
+            } else {
+                return what.session;
+            }
+        },
+        action);
     const std::shared_ptr<PeerCall> call = shared_->calls.find(session);
     if (call == nullptr) {
         return;  // it ended meanwhile; its SessionClosed is in the queue

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "presence/command_gate.h"
 #include "presence/core_thread.h"
 
 #include <atomic>
@@ -25,7 +26,8 @@ struct ByteCounters {
 /// place for each kind of message, in which the newest desired state replaces an unsent older one.
 class PeerService final : public Outlets {
   public:
-    explicit PeerService(CoreThread& core);
+    /// Nothing but refusals leaves while `gate` is closed. Both must outlive this.
+    PeerService(CoreThread& core, const CommandGate& gate);
     /// All calls must have ended (the gRPC server is shut down).
     ~PeerService() override;
 

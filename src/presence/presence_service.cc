@@ -63,14 +63,14 @@ void set_limits(grpc::ServerBuilder& builder) {
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3000);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1000);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 500);
 }
 
 }  // namespace
 
 struct PresenceService::Parts {
-    explicit Parts(State state)
-        : core(std::move(state)), peers(core), operators(core, peers.bytes()) {}
+    Parts(State state, const CommandGate& gate)
+        : core(std::move(state)), peers(core, gate), operators(core, peers.bytes()) {}
 
     ~Parts() {
         // Calls end by SessionClosed and answers that the core thread still has to give.
@@ -91,10 +91,12 @@ struct PresenceService::Parts {
 };
 
 Result<std::unique_ptr<PresenceService>> PresenceService::start(const Endpoint& listen,
-                                                                State state) {
+                                                                State state,
+                                                                Store& store,
+                                                                const CommandGate& gate) {
     // Errors are ours to say, in one line.
     gpr_set_log_function(silence);
-    auto parts = std::make_unique<Parts>(std::move(state));
+    auto parts = std::make_unique<Parts>(std::move(state), gate);
     grpc::ServerBuilder builder;
     set_limits(builder);
     int port = 0;
@@ -103,7 +105,7 @@ Result<std::unique_ptr<PresenceService>> PresenceService::start(const Endpoint& 
         builder.RegisterService(service);
     }
     builder.RegisterService(parts->operators.service());
-    parts->core.start(parts->peers);
+    parts->core.start(parts->peers, store);
     parts->server = builder.BuildAndStart();
     if (parts->server == nullptr || port == 0) {
         return Error{ErrorCode::unavailable,
@@ -118,6 +120,10 @@ Result<std::unique_ptr<PresenceService>> PresenceService::start(const Endpoint& 
 PresenceService::PresenceService(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 PresenceService::~PresenceService() = default;
+
+void PresenceService::take(LeadershipWon event) { parts_->core.post(std::move(event)); }
+
+void PresenceService::take(LeadershipLost event) { parts_->core.post(std::move(event)); }
 
 Endpoint PresenceService::listening() const noexcept { return parts_->listening; }
 

@@ -225,7 +225,7 @@ std::vector<control::EventRecord> list_events(const State& state,
 
 control::Status status_of(const State& state, MonotonicTime now) {
     control::Status status;
-    status.epoch = state.epoch;
+    status.epoch = state.facts.epoch;
     status.uptime_ms = ms_between(state.started_at, now);
     status.servers = static_cast<std::uint32_t>(std::ranges::count_if(
         state.servers, [](const auto& entry) { return static_cast<bool>(entry.second.session); }));

@@ -109,7 +109,7 @@ void reject(Turn& turn, SessionId id, std::string reason, std::uint32_t retry_af
     if (found == turn.state.sessions.end()) {
         return;
     }
-    control::Reject message{std::move(reason), retry_after_ms};
+    control::Reject message{std::move(reason), retry_after_ms, {}};
     const std::string text = message.reason;
     switch (found->second.kind) {
         case SessionKind::data_server:

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/clock.h"
+#include "presence/durable.h"
 #include "presence/events.h"
 #include "presence/least_busy.h"
 #include "presence/timers.h"
@@ -50,7 +51,8 @@ inline constexpr std::chrono::seconds kPublisherAbsence{3};  // then it is gone
 inline constexpr std::chrono::seconds kStopPatience{3};  // then its stream is closed all the same
 inline constexpr std::chrono::seconds kClaimPeriod{15};  // for adopted streams
 inline constexpr std::chrono::seconds kDisplacedPatience{3};  // then consumers are told to wait
-inline constexpr std::chrono::seconds kSettlePeriod{3};       // after a start of presence
+inline constexpr std::chrono::seconds kSettlePeriod{3};       // after presence began to lead
+inline constexpr std::chrono::seconds kRecoveryMost{15};      // for data servers to come back
 inline constexpr std::chrono::seconds kStartPatience{5};      // least wait for a present publisher
 inline constexpr std::chrono::seconds kTroubleRenewal{5};     // new ticket for one in trouble
 inline constexpr std::chrono::seconds kGoneStreamKept{60};    // for `explain`
@@ -103,6 +105,7 @@ struct DataServer {
     std::uint64_t generation_applied = 0;
     bool in_flight = false;
     bool full_in_flight = false;
+    bool others_kept = false;        // the set in flight closes nothing
     bool full_wanted = false;        // the next set is to be a full one
     MonotonicTime sent_at;           // the newest set
     MonotonicTime unanswered_since;  // while in flight
@@ -140,6 +143,7 @@ struct Stream {
     std::uint64_t max_bits_per_second = 0;
     std::chrono::nanoseconds close_after{0};
     bool start_requested = false;  // START is due without any consumer
+    bool goes_on = false;          // its publisher transmits, as a former presence told it
 
     // The data server.
     StreamStep step = StreamStep::idle;
@@ -196,12 +200,22 @@ struct Consumer {
 /// Everything presence knows. Moved only by step().
 struct State {
     Settings settings;
+    bool leads = true;                      // else every session is turned away
+    std::string leader;                     // who does, if we do not; "": not known
     std::function<std::uint64_t()> random;  // never 0; seeded in tests
-    TicketKey master_key;
     MonotonicTime started_at;
-    std::uint64_t epoch = 1;
-    std::uint64_t version = 0;     // newest given to any publisher or consumer
-    bool former_presence = false;  // a data server has obeyed another epoch before ours
+    std::uint64_t version = 0;  // newest given to any publisher or consumer
+
+    // What outlives us (recover.h): in force and durable; on its way to the store; to be.
+    Durable facts;
+    std::optional<Durable> storing;
+    std::uint64_t stores = 0;  // how many StoreFacts there were
+    Durable wanted;
+    // Data servers of the former presence that have not reported yet.
+    std::set<std::string, std::less<>> awaited;
+    bool knows_servers = false;    // awaited named all there were
+    bool former_presence = false;  // a data server obeys, or may obey, another epoch before ours
+    bool is_recovered = false;
 
     std::map<SessionId, Session> sessions;
     std::map<std::string, DataServer, std::less<>> servers;

@@ -19,7 +19,7 @@ void linger(Turn& turn, Stream& stream) {
         stream.lingering_told = true;
         turn.log(about(stream, EventKind::lingering));
     }
-    if (turn.now >= linger_end(stream)) {
+    if (turn.now >= linger_end(stream) && !is_recovering(turn.state, turn.now)) {
         stop_stream(turn, stream);
     }
 }

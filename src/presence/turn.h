@@ -71,8 +71,21 @@ void advance(Turn& turn, Stream& stream);
 /// Somebody's session wants the stream, or a flow of it is installed.
 [[nodiscard]] bool is_watched(const Stream& stream) noexcept;
 
-/// Presence has just started and does not know yet what data servers have open: nothing is
+/// Presence has just begun to lead and does not know yet what data servers have open: nothing is
 /// assigned and nobody told that a stream is absent.
 [[nodiscard]] bool is_settling(const State& state, MonotonicTime now) noexcept;
+
+/// A former presence's data servers are not all back yet: nothing is closed or stopped.
+[[nodiscard]] bool is_recovering(const State& state, MonotonicTime now) noexcept;
+
+/// Until when this stream is not assigned and its publisher told nothing; `now` if it is not held.
+[[nodiscard]] MonotonicTime held_until(const State& state,
+                                       const Stream& stream,
+                                       MonotonicTime now) noexcept;
+
+/// When something that removes may be done that is due at `due`.
+[[nodiscard]] MonotonicTime not_before_recovery(const State& state,
+                                                MonotonicTime due,
+                                                MonotonicTime now) noexcept;
 
 }  // namespace penstock::presence

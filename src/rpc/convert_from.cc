@@ -218,6 +218,7 @@ Result<DataServerReply> from(const v1::StreamSet& message) {
     set.epoch = message.epoch();
     set.generation = message.generation();
     set.base_generation = message.base_generation();
+    set.keep_others = message.keep_others();
     for (const v1::DesiredStream& desired : message.open()) {
         if (desired.stream_id() == 0 || !is_name(desired.name())) {
             return bad_name("stream");
@@ -249,7 +250,8 @@ Result<PublisherMessage> from(const v1::PublisherHello& message) {
         message.stream(),
         message.start() == v1::START_POLICY_DEMAND ? StartPolicy::demand : StartPolicy::publish,
         message.max_bits_per_second(),
-        message.close_after_ms()});
+        message.close_after_ms(),
+        message.transmitting()});
 }
 
 Result<PublisherMessage> from(const v1::PublisherReport& message) {
@@ -315,8 +317,9 @@ Result<DataServerReply> from_proto(const v1::DataServerDown& message) {
         case v1::DataServerDown::kStreams:
             return from(message.streams());
         case v1::DataServerDown::kReject:
-            return DataServerReply(
-                Reject{printable(message.reject().reason()), message.reject().retry_after_ms()});
+            return DataServerReply(Reject{printable(message.reject().reason()),
+                                          message.reject().retry_after_ms(),
+                                          printable(message.reject().leader())});
         case v1::DataServerDown::MESSAGE_NOT_SET:
             break;
     }

@@ -29,6 +29,7 @@ v1::Reject to_proto(const Reject& reject) {
     v1::Reject message;
     message.set_reason(reject.reason);
     message.set_retry_after_ms(reject.retry_after_ms);
+    message.set_leader(reject.leader);
     return message;
 }
 
@@ -46,6 +47,7 @@ v1::StreamSet to_proto(const StreamSet& set) {
     message.set_epoch(set.epoch);
     message.set_generation(set.generation);
     message.set_base_generation(set.base_generation);
+    message.set_keep_others(set.keep_others);
     for (const DesiredStream& desired : set.open) {
         v1::DesiredStream& open = *message.add_open();
         open.set_stream_id(desired.stream.value);

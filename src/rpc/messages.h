@@ -38,6 +38,7 @@ struct Heartbeat {};
 struct Reject {
     std::string reason;
     std::uint32_t retry_after_ms = 0;  // 0: do not
+    std::string leader;                // "": not known
 };
 
 // ------------------------------------------------------------------------------- data servers
@@ -125,6 +126,7 @@ struct StreamSet {
     std::uint64_t base_generation = 0;  // 0: full
     std::vector<DesiredStream> open;
     std::vector<StreamId> close;
+    bool keep_others = false;
 };
 
 struct OpenedStream {
@@ -177,6 +179,7 @@ struct PublisherHello {
     StartPolicy start = StartPolicy::publish;
     std::uint64_t max_bits_per_second = 0;
     std::uint32_t close_after_ms = 0;  // 0: presence's default
+    bool transmitting = false;
 };
 
 struct PublisherDesired {

@@ -200,10 +200,11 @@ def test_a_data_server_leaves_nothing_behind(world, programs, driver):
 
 
 def test_presence_refuses_wrong_options(world, programs):
+    store = ["--store", world.directory / "presence.db"]
     failures = [
         Failure(["--listen", "0.0.0.0:7400"], "0.0.0.0:7400", "--insecure"),
         Failure(["--listen", "somewhere"], "--listen", "somewhere"),
-        Failure(["--listen", "192.0.2.1:7400", "--insecure"], "192.0.2.1:7400"),
+        Failure(["--listen", "192.0.2.1:7400", "--insecure", *store], "192.0.2.1:7400"),
         Failure(["--recent-period", "long"], "--recent-period", "long"),
         Failure(["--recent-period", "10"], "--recent-period", "10"),
         Failure(["--utilisation-limit", "2"], "--utilisation-limit", "2"),
@@ -222,7 +223,8 @@ def test_two_presences_do_not_share_a_port(world, programs):
     first = programs.presence()
     listen = f"{world.presence.control_address}:7400"
     host = world.presence
-    words = [programs.path("penstock-presence"), "--listen", listen, "--insecure"]
+    store = ["--store", world.directory / "second.db"]
+    words = [programs.path("penstock-presence"), "--listen", listen, "--insecure", *store]
     process = host.start("second", words)
     assert process.wait(DEADLINE_S) == 1
     lines = process.stderr.text().splitlines()

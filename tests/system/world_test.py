@@ -356,7 +356,10 @@ def words_of(process):
 
 def test_servers_are_started_with_their_addresses(world, programs):
     presence = programs.presence("--recent-period", "2s")
-    assert words_of(presence) == "--listen 10.90.0.1:7400 --insecure --recent-period 2s"
+    assert words_of(presence) == (
+        f"--insecure --listen 10.90.0.1:7400 --store {world.directory / 'presence.db'}"
+        " --recent-period 2s"
+    )
     host = world.add_data_server("ds1", driver="net_af_xdp", queues=2)
     assert words_of(programs.data_server(host, "--workers", "2")) == (
         "--id ds1 --presence 10.90.0.1:7400 --insecure"

@@ -78,7 +78,10 @@ class Programs:
         """Starts presence on its host, adding the host if the world has none."""
         host = self._world.presence or self._world.add_presence()
         listen = f"{host.control_address}:{_PRESENCE_PORT}"
-        process = self._start(host, "penstock-presence", "--listen", listen, "--insecure", *words)
+        ours = {"--listen": listen, "--store": self._world.directory / "presence.db"}
+        given = [word for name in ours if name not in words for word in (name, ours[name])]
+        words = ("--insecure", *given, *words)
+        process = self._start(host, "penstock-presence", *words)
         if wait:
             process.wait_for(r"^ready presence ", _READY_TIMEOUT_S)
         return process

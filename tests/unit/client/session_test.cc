@@ -249,6 +249,7 @@ TEST_F(PublisherTest, GoesOnTransmittingWhenPresenceRestarts) {
     presence.publishers.cut();
     presence.publishers.wait_for_session(2);
     const v1::PublisherHello again = presence.publishers.hear().hello();
+    EXPECT_TRUE(again.transmitting());
     EXPECT_EQ(again.publisher_id(), hello.publisher_id());
     EXPECT_EQ(publish({text("one")}), 1U) << "while presence knows nothing";
     desire(v1::DESIRED_STATE_START, 1, &port, 6);  // the new epoch finds it where it is

@@ -15,8 +15,9 @@ DesiredStream desired(StreamId stream) { return {stream, "name", PeerId{9}, 0}; 
 StreamSet full(std::uint64_t epoch,
                std::uint64_t generation,
                const std::vector<StreamId>& streams) {
-    StreamSet set{
-        .epoch = epoch, .generation = generation, .base_generation = 0, .open = {}, .close = {}};
+    StreamSet set;
+    set.epoch = epoch;
+    set.generation = generation;
     for (const StreamId stream : streams) {
         set.open.push_back(desired(stream));
     }
@@ -78,6 +79,20 @@ TEST_F(ReconcileTest, FullSetClosesWhatItDoesNotName) {
     EXPECT_TRUE(reconcile.take_answers().empty()) << "the other one is not closed yet";
     reconcile.closed(kA);
     EXPECT_EQ(answer().generation, 2U);
+}
+
+TEST_F(ReconcileTest, SetOfARecoveringPresenceClosesNothingAndFitsEveryGeneration) {
+    reconcile.take(full(5, 7, {kA}));
+    reconcile.opened(kA, endpoint(20'000));
+    reconcile.take_answers();
+    StreamSet added = full(6, 1, {kB});
+    added.keep_others = true;
+    const auto work = reconcile.take(added);
+    EXPECT_TRUE(work.close.empty());
+    EXPECT_EQ(work.open.size(), 1U);
+    reconcile.opened(kB, endpoint(20'001));
+    EXPECT_EQ(answer().generation, 1U);
+    EXPECT_TRUE(reconcile.is_desired(kA));
 }
 
 TEST_F(ReconcileTest, ChangeTouchesOnlyWhatItNames) {

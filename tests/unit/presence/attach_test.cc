@@ -33,7 +33,7 @@ TEST(Attach, WelcomesWithEpochIntervalAndAKeyOfItsOwn) {
     EXPECT_EQ(first.welcome->ticket_key_id, 1);
     EXPECT_NE(first.welcome->ticket_key, second.welcome->ticket_key);
     EXPECT_EQ(first.welcome->ticket_key,
-              derive_ticket_key(world.state.master_key, "ds1", first.boot_id, 1).bytes);
+              derive_ticket_key(world.state.facts.master_key, "ds1", first.boot_id, 1).bytes);
 }
 
 TEST(Attach, SendsNoSetBeforeAllStreamsAreReported) {

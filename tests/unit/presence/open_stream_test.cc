@@ -132,6 +132,9 @@ TEST(OpenStream, RaisesItsEpochWhenAServerHasObeyedAHigherOne) {
     ScriptedServer& server = world.add_server("ds1");
     server.epoch_seen = 700;
     ScriptedPublisher& publisher = world.add_publisher("news");
+    EXPECT_FALSE(server.session) << "nothing more is said with an epoch it refuses";
+    EXPECT_EQ(world.stored.back().epoch, 701);
+    world.attach(server);
     EXPECT_EQ(server.sets.back().epoch, 701);
     EXPECT_EQ(publisher.told.back().epoch, 701);
     EXPECT_EQ(publisher.told.back().state, DesiredState::start);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "presence.grpc.pb.h"
+#include "presence/recover.h"
 #include "rpc/messages.h"
 #include "wire/ticket.h"
 
@@ -29,16 +30,52 @@ using testing::HasSubstr;
 constexpr auto kPatience = 20s;  // of every call: a test that waits longer has failed
 
 State fresh_state() {
+    Durable facts;
+    facts.epoch = 1;
+    fill_random(facts.master_key.bytes);
     State state;
     state.random = random_u64;
-    fill_random(state.master_key.bytes);
-    state.started_at = monotonic_now() - 1h;  // long settled
+    lead(state, std::move(facts), monotonic_now() - 1h);  // long settled
     return state;
+}
+
+/// Keeps what is written last.
+class MemoryStore final : public Store {
+  public:
+    Result<void> write(const Durable& durable) override {
+        const std::lock_guard lock(mutex_);
+        newest_ = durable;
+        changed_.notify_all();
+        return {};
+    }
+    /// Blocks until facts are kept that `wanted` is true of.
+    template <typename Wanted>
+    bool wait_for(Wanted wanted) {
+        std::unique_lock lock(mutex_);
+        return changed_.wait_for(lock, kPatience, [&] { return wanted(newest_); });
+    }
+
+  private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    Durable newest_;
+};
+
+MemoryStore& shared_store() {
+    static MemoryStore store;
+    return store;
+}
+
+const CommandGate& open_gate() {
+    static CommandGate gate;
+    gate.open_until(BootTime::max());
+    return gate;
 }
 
 std::unique_ptr<PresenceService> start_service(std::uint16_t port = 0) {
     EXPECT_TRUE(initialise_cryptography());
-    auto service = PresenceService::start({IpAddress::v4(0x7f000001U), port}, fresh_state());
+    auto service = PresenceService::start(
+        {IpAddress::v4(0x7f000001U), port}, fresh_state(), shared_store(), open_gate());
     EXPECT_TRUE(service.ok());
     return std::move(service).value();
 }
@@ -263,6 +300,13 @@ std::vector<std::string> events_until(v1::Operators::Stub& operators, const std:
     return kinds;
 }
 
+TEST(PresenceService, MakesTheNameOfADataServerDurable) {
+    const auto service = start_service();
+    const DataServerPeer server(channel_to(*service));
+    EXPECT_TRUE(shared_store().wait_for(
+        [](const Durable& facts) { return facts.servers.contains("ds1"); }));
+}
+
 TEST(PresenceService, CarriesAStreamThroughItsLife) {
     const auto service = start_service();
     const auto channel = channel_to(*service);
@@ -360,7 +404,8 @@ TEST(PresenceService, BreaksOffASessionThatSendsTooLongAMessage) {
 
 TEST(PresenceService, RefusesAPortThatIsBusy) {
     const auto service = start_service();
-    const auto second = PresenceService::start(service->listening(), fresh_state());
+    const auto second =
+        PresenceService::start(service->listening(), fresh_state(), shared_store(), open_gate());
     ASSERT_FALSE(second.ok());
     EXPECT_THAT(second.error().message, HasSubstr("Address already in use"));
     EXPECT_THAT(second.error().message, HasSubstr("choose another --listen"));

@@ -14,6 +14,7 @@
 #include <iterator>
 #include <memory>
 #include <random>
+#include <sched.h>
 #include <string>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -189,10 +190,12 @@ TEST_F(SqliteStoreTest, SaysThatItsDirectoryIsNotThere) {
     EXPECT_THAT(error_of_opening(), HasSubstr("No such file or directory"));
 }
 
-/// The same on a file system of its own. As root, in a mount namespace that ends with the test.
+/// The same on a file system of its own, in a mount namespace that ends with this process. As root.
 class SqliteStoreDiskTest : public SqliteStoreTest {
   protected:
     void mount(const char* options) const {
+        ASSERT_EQ(::unshare(CLONE_NEWNS), 0);
+        ASSERT_EQ(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
         ASSERT_EQ(::mount("tmpfs", directory_.c_str(), "tmpfs", 0, options), 0);
     }
     ~SqliteStoreDiskTest() override { ::umount2(directory_.c_str(), MNT_DETACH); }

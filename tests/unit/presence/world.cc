@@ -30,7 +30,8 @@ World::World(std::uint64_t seed, Settings settings) : random_(seed), next_beat_(
     state.settings = settings;
     state.random = [this] { return random_() | 1U; };
     state.started_at = now - 1h;  // settled long ago; a test of the settling moves it
-    state.epoch = 100;
+    state.facts.epoch = 100;
+    state.wanted = state.facts;
 }
 
 SessionId World::open_session(SessionKind kind) {
@@ -97,6 +98,9 @@ void World::report_streams(ScriptedServer& server) {
 
 void World::attach(ScriptedServer& server) {
     say_hello(server);
+    if (!server.session && server.rejected.has_value()) {
+        say_hello(server);  // as one does whose epoch had to be outrun first
+    }
     report_streams(server);
     report_load(server);
 }
@@ -133,7 +137,8 @@ void World::publish(ScriptedPublisher& publisher) {
                                                publisher.stream,
                                                publisher.start,
                                                publisher.max_bits_per_second,
-                                               publisher.close_after_ms}});
+                                               publisher.close_after_ms,
+                                               publisher.transmits_already}});
 }
 
 ScriptedConsumer& World::new_consumer(const std::string& stream, std::uint64_t wait_ms) {
@@ -240,13 +245,23 @@ void World::apply(ScriptedServer& server, const control::StreamSet& set) {
         for (const StreamId close : set.close) {
             server.open.erase(close);
         }
-        if (set.base_generation == 0) {
+        if (set.base_generation == 0 && !set.keep_others) {
             std::erase_if(server.open,
                           [&](const auto& entry) { return !wanted.contains(entry.first); });
         }
     }
     applied.generation = server.generation;
     take(FromDataServer{server.session, applied});
+}
+
+void World::react(const StoreFacts& action) {
+    if (holds_answers) {
+        return;
+    }
+    if (store_trouble.empty()) {
+        stored.push_back(action.facts);
+    }
+    take(FactsStored{action.number, store_trouble});
 }
 
 void World::react(const ToPublisher& action) {

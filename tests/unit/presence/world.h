@@ -59,6 +59,7 @@ struct ScriptedPublisher {
     std::uint32_t close_after_ms = 0;
     bool acknowledges = true;
     bool transmits = true;
+    bool transmits_already = false;  // when it says hello
 
     SessionId session;
     std::vector<control::PublisherDesired> told;
@@ -139,12 +140,16 @@ class World {
     std::list<ScriptedPublisher> publishers;
     std::list<ScriptedConsumer> consumers;
     std::set<SessionId> closed_by_presence;
+    std::vector<Durable> stored;  // everything that was made durable, in order
+    std::string store_trouble;    // "" or why nothing is
+    bool holds_answers = false;   // of the store: the test gives them
 
   private:
     void react(const ToDataServer& action);
     void react(const ToPublisher& action);
     void react(const ToConsumer& action);
     void react(const CloseSession& action);
+    void react(const StoreFacts& action);
     /// Versions rise, and START comes only after the data server has opened the stream.
     void expect_permitted(const ScriptedPublisher& publisher,
                           const control::PublisherDesired& desired);
