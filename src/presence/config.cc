@@ -4,10 +4,75 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstddef>
+#include <string_view>
 #include <utility>
 
 namespace penstock::presence {
+namespace {
+
+constexpr std::string_view kEtcd = "etcd://";
+constexpr std::string_view kPrefixDefault = "/penstock";
+constexpr std::size_t kMembersMax = 9;
+
+Error invalid(std::string message) { return {ErrorCode::invalid_argument, std::move(message)}; }
+
+/// HOST:PORT of a member: plaintext only on loopback or if it is wanted.
+Result<void> check_member(const std::string& member, bool insecure) {
+    const std::size_t colon = member.rfind(':');
+    if (colon == std::string::npos || colon == 0 || colon + 1 == member.size()) {
+        return invalid(
+            fmt::format("--store: etcd member '{}' is not HOST:PORT; write etcd://10.0.0.1:2379,"
+                        "10.0.0.2:2379,10.0.0.3:2379",
+                        member));
+    }
+    const Result<Endpoint> numeric = parse_endpoint(member);
+    const bool is_loopback =
+        numeric ? numeric->ip.is_loopback() : member.substr(0, colon) == "localhost";
+    if (!is_loopback && !insecure) {
+        return invalid(
+            fmt::format("--store: etcd member {} is not on loopback and the session is not "
+                        "encrypted: add --insecure if that network is trusted",
+                        member));
+    }
+    return {};
+}
+
+/// Takes etcd://HOST:PORT,...[/PREFIX] apart; a path is left as it is.
+Result<void> take_store(Config& config, bool insecure) {
+    if (!config.store.starts_with(kEtcd)) {
+        return config.advertise.empty()
+                   ? Result<void>()
+                   : invalid("--advertise is for several presence servers: add --store etcd://...");
+    }
+    const std::string rest = config.store.substr(kEtcd.size());
+    const std::size_t slash = std::min(rest.find('/'), rest.size());
+    const std::string prefix = rest.substr(slash);
+    config.etcd_prefix = prefix.size() > 1 ? prefix : kPrefixDefault;
+    for (std::size_t at = 0, end = 0; at <= slash; at = end + 1) {
+        end = std::min(rest.find(',', at), slash);
+        config.etcd.push_back(rest.substr(at, end - at));
+        if (auto checked = check_member(config.etcd.back(), insecure); !checked) {
+            return checked;
+        }
+    }
+    if (config.etcd.size() > kMembersMax) {
+        return invalid(
+            fmt::format("--store: {} etcd members; at most {}", config.etcd.size(), kMembersMax));
+    }
+    if (config.advertise.empty() && config.listen.ip.is_unspecified()) {
+        return invalid(
+            fmt::format("--listen {} does not say how others reach this presence server: add "
+                        "--advertise HOST:PORT",
+                        to_string(config.listen)));
+    }
+    return {};
+}
+
+}  // namespace
+
 Result<std::optional<Config>> parse_config(int argc, const char* const* argv) {
     using std::chrono::hours;
     using std::chrono::milliseconds;
@@ -26,9 +91,13 @@ Result<std::optional<Config>> parse_config(int argc, const char* const* argv) {
     options.flag("insecure", insecure, "allow plaintext beyond loopback");
     options.text("store",
                  config.store,
-                 "PATH",
-                 "file with the facts that outlive a presence server; default: presence.db in the "
-                 "state directory");
+                 "PATH|etcd://HOST:PORT,...",
+                 "where the facts are that outlive a presence server: a file (default: presence.db "
+                 "in the state directory), or, for several presence servers, etcd");
+    options.text("advertise",
+                 config.advertise,
+                 "HOST:PORT",
+                 "how others reach this presence server while it leads; default: --listen");
     options.duration("recent-period",
                      settings.recent_period,
                      milliseconds(0),
@@ -73,6 +142,9 @@ Result<std::optional<Config>> parse_config(int argc, const char* const* argv) {
                         listen)};
     }
     config.listen = *endpoint;
+    if (auto taken = take_store(config, insecure); !taken) {
+        return std::move(taken).error();
+    }
     config.effective = options.effective();
     return std::optional<Config>(std::move(config));
 }

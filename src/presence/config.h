@@ -7,16 +7,22 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace penstock::presence {
 
 /// Everything penstock-presence is told at start; constant afterwards. The comment names the
 /// option; units and ranges stand in config.cc, where --help and the check come from.
 struct Config {
-    Endpoint listen;    // --listen; port 0: chosen by the system
-    std::string store;  // --store; "": default_store_path(), whose directory is made if need be
-    Settings settings;  // --recent-period --close-after --utilisation-limit --reserve
-                        // --ticket-lifetime
+    Endpoint listen;  // --listen; port 0: chosen by the system
+    // --store: of one presence server, a file ("": default_store_path(), whose directory is made if
+    // need be), or of several, etcd.
+    std::string store;
+    std::vector<std::string> etcd;  // HOST:PORT of its members; none: the store is a file
+    std::string etcd_prefix;        // of the keys, without the last '/'
+    std::string advertise;          // --advertise; "": what is listened at
+    Settings settings;              // --recent-period --close-after --utilisation-limit --reserve
+                                    // --ticket-lifetime
 
     std::string effective;  // the options in force as INI text, for the log
 };

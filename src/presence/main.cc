@@ -1,8 +1,11 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "presence/config.h"
+#include "presence/election_thread.h"
+#include "presence/etcd_session.h"
 #include "presence/presence_service.h"
 #include "presence/recover.h"
+#include "presence/store_etcd.h"
 #include "presence/store_sqlite.h"
 
 #include <fmt/format.h>
@@ -105,6 +108,33 @@ Result<void> run_alone(const presence::Config& options, const sigset_t& signals)
         return std::move(service).error();
     }
     log_effective(options.effective);
+    serve(**service, signals);
+    return {};
+}
+
+/// One of several, which share an etcd and of which one leads.
+Result<void> run_among_others(const presence::Config& options, const sigset_t& signals) {
+    presence::EtcdSession for_store(options.etcd, options.etcd_prefix);
+    presence::EtcdStore store(for_store);
+    presence::CommandGate gate;
+    presence::State state;
+    state.settings = options.settings;
+    state.random = random_u64;
+    presence::follow(state, "");
+    auto service = presence::PresenceService::start(options.listen, std::move(state), store, gate);
+    if (!service) {
+        return std::move(service).error();
+    }
+    log_effective(options.effective);
+    presence::EtcdSession for_election(options.etcd, options.etcd_prefix);
+    const std::string address =
+        options.advertise.empty() ? to_string((*service)->listening()) : options.advertise;
+    const presence::ElectionThread election(
+        {.address = address, .first_facts = first_facts, .now = presence::BootClock::now},
+        for_election,
+        store,
+        gate,
+        **service);
     serve(**service, signals);
     return {};
 }

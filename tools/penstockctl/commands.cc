@@ -49,13 +49,14 @@ void print_json_array(const Messages& messages) {
 
 class Commands {
   public:
-    explicit Commands(const Request& request) : request_(request) {
+    Commands(const Request& request, std::string presence)
+        : request_(request), presence_(std::move(presence)) {
         // Errors are ours to say, in one line.
         gpr_set_log_function(silence);
         grpc::ChannelArguments arguments;
         arguments.SetMaxReceiveMessageSize(kReplyBytesMax);
-        stub_ = v1::Operators::NewStub(grpc::CreateCustomChannel(
-            request.presence, grpc::InsecureChannelCredentials(), arguments));
+        stub_ = v1::Operators::NewStub(
+            grpc::CreateCustomChannel(presence_, grpc::InsecureChannelCredentials(), arguments));
     }
 
     Result<void> servers(const std::string& name, bool is_list) {
@@ -144,33 +145,34 @@ class Commands {
             case grpc::StatusCode::OK:
                 return {};
             case grpc::StatusCode::UNAVAILABLE:
+                if (!status.error_details().empty()) {
+                    return Error{ErrorCode::unavailable, presence_ + ": " + status.error_message()};
+                }
                 return Error{ErrorCode::unavailable,
                              fmt::format("presence at {} cannot be reached ({}); is "
                                          "penstock-presence running there? see --presence",
-                                         request_.presence,
+                                         presence_,
                                          status.error_message())};
             case grpc::StatusCode::DEADLINE_EXCEEDED:
-                return Error{
-                    ErrorCode::timed_out,
-                    fmt::format("presence at {} did not answer within 3 s", request_.presence)};
+                return Error{ErrorCode::timed_out,
+                             fmt::format("presence at {} did not answer within 3 s", presence_)};
             default:
                 return Error{ErrorCode::not_found, status.error_message()};
         }
     }
 
     const Request& request_;
+    const std::string presence_;
     std::unique_ptr<v1::Operators::Stub> stub_;
 };
 
-}  // namespace
-
-Result<void> run(const Request& request) {
+Result<void> run_at(const std::string& presence, const Request& request) {
     const std::vector<std::string>& words = request.words;
     const auto is = [&](std::initializer_list<std::string_view> wanted, std::size_t names) {
         return words.size() == wanted.size() + names &&
                std::equal(wanted.begin(), wanted.end(), words.begin());
     };
-    Commands commands(request);
+    Commands commands(request, presence);
     if (is({"server", "list"}, 0)) {
         return commands.servers("", true);
     }
@@ -201,6 +203,20 @@ Result<void> run(const Request& request) {
     }
     return Error{ErrorCode::invalid_argument,
                  fmt::format("no such command: '{}'; say {}", asked, kUsage)};
+}
+
+}  // namespace
+
+Result<void> run(const Request& request) {
+    Result<void> done;
+    for (const std::string& presence : request.presence) {
+        done = run_at(presence, request);
+        if (done || (done.error().code != ErrorCode::unavailable &&
+                     done.error().code != ErrorCode::timed_out)) {
+            break;
+        }
+    }
+    return done;
 }
 
 }  // namespace penstock::ctl

@@ -8,8 +8,8 @@
 namespace penstock::ctl {
 
 struct Request {
-    std::string presence;            // HOST:PORT
-    std::vector<std::string> words;  // what to do: "stream", "show", "news"
+    std::vector<std::string> presence;  // HOST:PORT, asked in turn until one answers
+    std::vector<std::string> words;     // what to do: "stream", "show", "news"
     bool is_json = false;
     bool is_following = false;  // of events
     std::string stream;         // of events; "": all
@@ -18,8 +18,8 @@ struct Request {
 /// The commands, one a line, for --help and for errors.
 extern const char* const kUsage;
 
-/// Asks presence and prints the answer on standard output. Every call has a deadline of 3 s, but
-/// following events ends only with the connection.
+/// Asks presence (if it is several servers, the one that leads) and prints the answer on standard
+/// output. Every call has a deadline of 3 s, but following events ends only with the connection.
 /// Errors: invalid_argument (no such command), unavailable, timed_out, not_found; one line each.
 Result<void> run(const Request& request);
 

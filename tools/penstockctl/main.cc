@@ -36,10 +36,13 @@ Result<void> check_presence(const std::string& presence, bool insecure) {
 
 int run(int argc, const char* const* argv) {
     ctl::Request request;
-    request.presence = "127.0.0.1:7400";
     bool insecure = false;
     Options options(kProgram, std::string("asks presence: ") + ctl::kUsage);
-    options.text("presence", request.presence, "HOST:PORT", "where presence listens");
+    options.texts("presence",
+                  request.presence,
+                  "HOST:PORT",
+                  "where presence listens; several are asked in turn (127.0.0.1:7400 if none is "
+                  "named)");
     options.flag("insecure", insecure, "allow plaintext beyond loopback");
     options.flag("json,j", request.is_json, "one JSON document; of events, one object a line");
     options.flag(
@@ -53,8 +56,13 @@ int run(int argc, const char* const* argv) {
     if (*outcome == Options::Outcome::exit) {
         return 0;
     }
-    if (const auto checked = check_presence(request.presence, insecure); !checked) {
-        return fail(kProgram, checked.error());
+    if (request.presence.empty()) {
+        request.presence = {"127.0.0.1:7400"};
+    }
+    for (const std::string& presence : request.presence) {
+        if (const auto checked = check_presence(presence, insecure); !checked) {
+            return fail(kProgram, checked.error());
+        }
     }
     if (const auto done = ctl::run(request); !done) {
         return fail(kProgram, done.error());

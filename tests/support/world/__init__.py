@@ -14,6 +14,7 @@ Run as root. Start reading at namespaces.World.
 
 from .capture import Capture, Checksums, Datagram, checksums_of, datagrams_of, rows_of
 from .content import PAYLOAD_BYTES, Head, fault_in, heads_of
+from .etcd import EtcdCluster
 from .media import decoded_frames, make_mpegts
 from .namespaces import DRIVERS, DataServerHost, Host, Interrupted, World, WorldError, sweep
 from .packets import FrameSender, UdpFrame
@@ -35,6 +36,7 @@ __all__ = [
     "CommandFailed",
     "DataServerHost",
     "Datagram",
+    "EtcdCluster",
     "FrameSender",
     "Head",
     "Host",

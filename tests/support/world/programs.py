@@ -70,6 +70,7 @@ class Programs:
         self._world = world
         self._build_directory = Path(build_directory or os.environ["BUILD_DIR"]).resolve()
         self._started = {}
+        self._presence_ports = [_PRESENCE_PORT]
 
     def path(self, program):
         return self._build_directory / PATHS[program]
@@ -85,6 +86,23 @@ class Programs:
         if wait:
             process.wait_for(r"^ready presence ", _READY_TIMEOUT_S)
         return process
+
+    def presences(self, store, *words, count=3):
+        """Starts several presence servers on one host, with one store; everything started later is
+        told all their addresses. A dictionary by address."""
+        host = self._world.presence or self._world.add_presence()
+        self._presence_ports = [_PRESENCE_PORT + number for number in range(count)]
+        started = {}
+        for address in self.presence_addresses():
+            arguments = ["--insecure", "--listen", address, "--store", store, *words]
+            started[address] = self._start(host, "penstock-presence", *arguments)
+        for process in started.values():
+            process.wait_for(r"^ready presence ", _READY_TIMEOUT_S)
+        return started
+
+    def presence_addresses(self):
+        address = self._world.presence.control_address
+        return [f"{address}:{port}" for port in self._presence_ports]
 
     def data_server(self, host, *words, huge_pages=False, memory="192MiB", wait=True):
         """Starts penstock-data on a DataServerHost, with its name as id; `wait`: until its ports
@@ -138,8 +156,8 @@ class Programs:
         return self._start(host, program, stream, *common, *words)
 
     def _presence_words(self):
-        address = self._world.presence.control_address
-        return ["--presence", f"{address}:{_PRESENCE_PORT}", "--insecure"]
+        named = [word for a in self.presence_addresses() for word in ("--presence", a)]
+        return [*named, "--insecure"]
 
     def _start(self, host, program, *words):
         number = self._started.get((host.name, program), 0) + 1

@@ -62,6 +62,35 @@ TEST(PresenceConfig, RefusesPlaintextBeyondLoopbackUnlessToldTo) {
     EXPECT_EQ(error_of({"--listen", "[::1]:7400"}), "");
 }
 
+TEST(PresenceConfig, TakesAFileOrTheMembersOfAnEtcdForItsStore) {
+    const auto file = parse({"--store", "/srv/presence.db"});
+    EXPECT_EQ((*file)->store, "/srv/presence.db");
+    EXPECT_TRUE((*file)->etcd.empty());
+    const auto etcd = parse({"--store", "etcd://127.0.0.1:1,localhost:2,127.0.0.3:3"});
+    EXPECT_THAT((*etcd)->etcd, testing::ElementsAre("127.0.0.1:1", "localhost:2", "127.0.0.3:3"));
+    EXPECT_EQ((*etcd)->etcd_prefix, "/penstock");
+    const auto prefix = parse({"--store", "etcd://127.0.0.1:1/site/a", "--advertise", "p1:7400"});
+    EXPECT_THAT((*prefix)->etcd, testing::ElementsAre("127.0.0.1:1"));
+    EXPECT_EQ((*prefix)->etcd_prefix, "/site/a");
+    EXPECT_EQ((*prefix)->advertise, "p1:7400");
+}
+
+TEST(PresenceConfig, RefusesAnEtcdItCannotUse) {
+    EXPECT_THAT(error_of({"--store", "etcd://"}), HasSubstr("is not HOST:PORT"));
+    EXPECT_THAT(error_of({"--store", "etcd://127.0.0.1:1,,127.0.0.1:2"}),
+                HasSubstr("is not HOST:PORT"));
+    EXPECT_THAT(error_of({"--store", "etcd://10.0.0.1:2379"}), HasSubstr("add --insecure"));
+    EXPECT_THAT(
+        error_of({"--listen", "0.0.0.0:7400", "--insecure", "--store", "etcd://127.0.0.1:1"}),
+        HasSubstr("--advertise"));
+    EXPECT_THAT(error_of({"--advertise", "p1:7400"}), HasSubstr("--store etcd://"));
+    EXPECT_THAT(error_of({"--store",
+                          "etcd://127.0.0.1:1,127.0.0.1:2,127.0.0.1:3,127.0.0.1:4,"
+                          "127.0.0.1:5,127.0.0.1:6,127.0.0.1:7,127.0.0.1:8,"
+                          "127.0.0.1:9,127.0.0.1:10"}),
+                HasSubstr("at most 9"));
+}
+
 TEST(PresenceConfig, NamesTheOptionThatIsWrong) {
     EXPECT_THAT(error_of({"--listen", "here"}), HasSubstr("--listen: 'here'"));
     EXPECT_THAT(error_of({"--close-after", "5"}), HasSubstr("--close-after 5"));

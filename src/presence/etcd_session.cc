@@ -1,0 +1,225 @@
+#include "presence/etcd_session.h"
+
+#include "etcd.grpc.pb.h"
+
+#include <fmt/format.h>
+#include <grpcpp/grpcpp.h>
+
+#include <utility>
+
+namespace penstock::presence {
+namespace {
+
+using etcdserverpb::Compare;
+
+constexpr int kAnswerBytesMax = 4 << 20;  // facts of the most data servers have 300 KiB
+
+grpc::ChannelArguments channel_arguments() {
+    grpc::ChannelArguments arguments;
+    // A member that was away is to be found again at once: the pauses are ours.
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 200);
+    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    arguments.SetMaxReceiveMessageSize(kAnswerBytesMax);
+    return arguments;
+}
+
+std::optional<KeyValue> first_of(const etcdserverpb::RangeResponse& range) {
+    if (range.kvs_size() == 0) {
+        return std::nullopt;
+    }
+    const etcdserverpb::KeyValue& found = range.kvs(0);
+    return KeyValue{found.value(), found.create_revision(), found.mod_revision(), found.lease()};
+}
+
+/// Why a call failed, without gRPC's chain of what led to it.
+std::string words_of(const grpc::Status& status) {
+    if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+        return "no answer in time";
+    }
+    const std::string& chain = status.error_message();
+    const std::size_t last = chain.rfind(": ");
+    return last == std::string::npos ? chain : chain.substr(last + 2);
+}
+
+Error nonsense(const std::string& member, const std::string& what) {
+    return {ErrorCode::system, fmt::format("etcd {}: {}", member, what)};
+}
+
+}  // namespace
+
+struct EtcdSession::Members {
+    struct Member {
+        std::string address;
+        std::unique_ptr<etcdserverpb::KV::Stub> keys;
+        std::unique_ptr<etcdserverpb::Lease::Stub> leases;
+    };
+
+    std::vector<Member> all;
+    std::size_t present = 0;  // answered last
+    std::string leader_key;
+    std::string facts_key;
+
+    /// `call` with one member after another until one answers.
+    /// Errors: of the last one.
+    template <typename Call>
+    Result<std::string> ask(Call call) {
+        Error error{ErrorCode::unavailable, ""};
+        for (std::size_t tried = 0; tried < all.size(); ++tried) {
+            Member& member = all[present];
+            grpc::ClientContext context;
+            context.set_deadline(std::chrono::system_clock::now() + kCallMost);
+            const grpc::Status status = call(member, context);
+            if (status.ok()) {
+                return member.address;
+            }
+            error = {status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED
+                         ? ErrorCode::timed_out
+                         : ErrorCode::unavailable,
+                     fmt::format("etcd {}: {}", member.address, words_of(status))};
+            present = (present + 1) % all.size();
+        }
+        return error;
+    }
+
+    void add_reads(etcdserverpb::TxnRequest& request, bool is_success) const {
+        for (const std::string& key : {leader_key, facts_key}) {
+            auto& operation = is_success ? *request.add_success() : *request.add_failure();
+            operation.mutable_request_range()->set_key(key);
+        }
+    }
+
+    /// The keys that the last two operations of the transaction read.
+    Result<ElectionKeys> transact(const etcdserverpb::TxnRequest& request) {
+        etcdserverpb::TxnResponse response;
+        const auto member = ask([&](Member& one, grpc::ClientContext& context) {
+            return one.keys->Txn(&context, request, &response);
+        });
+        if (!member) {
+            return member.error();
+        }
+        const int count = response.responses_size();
+        const int wanted = response.succeeded() ? request.success_size() : request.failure_size();
+        if (count != wanted || !response.responses(count - 2).has_response_range() ||
+            !response.responses(count - 1).has_response_range()) {
+            return nonsense(*member, "the answer to a transaction is of another one");
+        }
+        return ElectionKeys{first_of(response.responses(count - 2).response_range()),
+                            first_of(response.responses(count - 1).response_range())};
+    }
+};
+
+EtcdSession::EtcdSession(std::vector<std::string> members, const std::string& prefix)
+    : members_(std::make_unique<Members>()) {
+    members_->leader_key = prefix + "/leader";
+    members_->facts_key = prefix + "/facts";
+    for (std::string& address : members) {
+        const auto channel = grpc::CreateCustomChannel(
+            address, grpc::InsecureChannelCredentials(), channel_arguments());
+        members_->all.push_back({std::move(address),
+                                 etcdserverpb::KV::NewStub(channel),
+                                 etcdserverpb::Lease::NewStub(channel)});
+    }
+}
+
+EtcdSession::~EtcdSession() = default;
+
+Result<LeaseTerms> EtcdSession::grant(std::chrono::seconds length) {
+    etcdserverpb::LeaseGrantRequest request;
+    etcdserverpb::LeaseGrantResponse response;
+    request.set_ttl(length.count());
+    const auto member = members_->ask([&](Members::Member& one, grpc::ClientContext& context) {
+        return one.leases->LeaseGrant(&context, request, &response);
+    });
+    if (!member) {
+        return member.error();
+    }
+    if (!response.error().empty() || response.id() == 0 || response.ttl() < length.count()) {
+        return nonsense(*member,
+                        fmt::format("it grants no lease of {} s: id {}, {} s {}",
+                                    length.count(),
+                                    response.id(),
+                                    response.ttl(),
+                                    response.error()));
+    }
+    return LeaseTerms{response.id(), std::chrono::seconds(response.ttl())};
+}
+
+Result<std::optional<LeaseTerms>> EtcdSession::keep_alive(std::int64_t lease) {
+    etcdserverpb::LeaseKeepAliveRequest request;
+    etcdserverpb::LeaseKeepAliveResponse response;
+    request.set_id(lease);
+    const auto member = members_->ask([&](Members::Member& one, grpc::ClientContext& context) {
+        const auto call = one.leases->LeaseKeepAlive(&context);
+        const bool is_answered =
+            call->Write(request) && call->WritesDone() && call->Read(&response);
+        const grpc::Status status = call->Finish();
+        return is_answered   ? grpc::Status::OK
+               : status.ok() ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "it hung up")
+                             : status;
+    });
+    if (!member) {
+        return member.error();
+    }
+    if (response.id() != lease) {
+        return nonsense(*member, "it keeps another lease alive than ours");
+    }
+    if (response.ttl() <= 0) {
+        return std::optional<LeaseTerms>();
+    }
+    return std::optional(LeaseTerms{lease, std::chrono::seconds(response.ttl())});
+}
+
+Result<void> EtcdSession::revoke(std::int64_t lease) {
+    etcdserverpb::LeaseRevokeRequest request;
+    etcdserverpb::LeaseRevokeResponse response;
+    request.set_id(lease);
+    const auto member = members_->ask([&](Members::Member& one, grpc::ClientContext& context) {
+        return one.leases->LeaseRevoke(&context, request, &response);
+    });
+    return member ? Result<void>() : Result<void>(member.error());
+}
+
+Result<ElectionKeys> EtcdSession::read() {
+    etcdserverpb::TxnRequest request;  // without a condition: both keys of one revision
+    members_->add_reads(request, true);
+    return members_->transact(request);
+}
+
+Result<ElectionKeys> EtcdSession::campaign(const std::string& address, std::int64_t lease) {
+    etcdserverpb::TxnRequest request;
+    Compare& is_vacant = *request.add_compare();
+    is_vacant.set_target(Compare::CREATE);
+    is_vacant.set_key(members_->leader_key);
+    is_vacant.set_create_revision(0);
+    etcdserverpb::PutRequest& put = *request.add_success()->mutable_request_put();
+    put.set_key(members_->leader_key);
+    put.set_value(address);
+    put.set_lease(lease);
+    members_->add_reads(request, true);
+    members_->add_reads(request, false);
+    return members_->transact(request);
+}
+
+Result<ElectionKeys> EtcdSession::write_facts(const std::string& text,
+                                              std::int64_t create_revision,
+                                              std::int64_t mod_revision) {
+    etcdserverpb::TxnRequest request;
+    Compare& is_ours = *request.add_compare();
+    is_ours.set_target(Compare::CREATE);
+    is_ours.set_key(members_->leader_key);
+    is_ours.set_create_revision(create_revision);
+    Compare& is_unchanged = *request.add_compare();
+    is_unchanged.set_target(Compare::MOD);
+    is_unchanged.set_key(members_->facts_key);
+    is_unchanged.set_mod_revision(mod_revision);
+    etcdserverpb::PutRequest& put = *request.add_success()->mutable_request_put();
+    put.set_key(members_->facts_key);
+    put.set_value(text);
+    members_->add_reads(request, true);
+    members_->add_reads(request, false);
+    return members_->transact(request);
+}
+
+}  // namespace penstock::presence
