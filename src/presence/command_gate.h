@@ -10,10 +10,7 @@ namespace penstock::presence {
 /// CLOCK_BOOTTIME: goes on while the machine sleeps, as everybody else's clock does.
 struct BootClock {
     using duration = std::chrono::nanoseconds;
-    using rep = duration::rep;
-    using period = duration::period;
     using time_point = std::chrono::time_point<BootClock>;
-    static constexpr bool is_steady = true;
 
     static time_point now() noexcept {
         std::timespec read{};
@@ -35,7 +32,7 @@ class CommandGate {
     }
 
   private:
-    std::atomic<BootClock::rep> end_ns_ = 0;
+    std::atomic<std::int64_t> end_ns_ = 0;
 };
 
 }  // namespace penstock::presence

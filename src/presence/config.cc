@@ -71,24 +71,24 @@ Result<void> take_store(Config& config, bool insecure) {
     return {};
 }
 
-}  // namespace
+/// What is judged before it is taken.
+struct Raw {
+    std::string listen = "127.0.0.1:7400";
+    bool insecure = false;
+};
 
-Result<std::optional<Config>> parse_config(int argc, const char* const* argv) {
+void declare(Options& options, Config& config, Raw& raw) {
     using std::chrono::hours;
     using std::chrono::milliseconds;
     using std::chrono::seconds;
 
-    Config config;
     Settings& settings = config.settings;
-    std::string listen = "127.0.0.1:7400";
-    bool insecure = false;
-    Options options("penstock-presence", "knows who is alive and decides who goes where");
     options.text("listen",
-                 listen,
+                 raw.listen,
                  "ADDRESS:PORT",
                  "where data servers, publishers, consumers and "
                  "operators call; port 0: any free one");
-    options.flag("insecure", insecure, "allow plaintext beyond loopback");
+    options.flag("insecure", raw.insecure, "allow plaintext beyond loopback");
     options.text("store",
                  config.store,
                  "PATH|etcd://HOST:PORT,...",
@@ -123,6 +123,15 @@ Result<std::optional<Config>> parse_config(int argc, const char* const* argv) {
                      seconds(1),
                      seconds(600),
                      "time in which a publisher or consumer must begin to join");
+}
+
+}  // namespace
+
+Result<std::optional<Config>> parse_config(int argc, const char* const* argv) {
+    Config config;
+    Raw raw;
+    Options options("penstock-presence", "knows who is alive and decides who goes where");
+    declare(options, config, raw);
     const Result<Options::Outcome> outcome = options.parse(argc, argv);
     if (!outcome) {
         return outcome.error();
@@ -130,19 +139,19 @@ Result<std::optional<Config>> parse_config(int argc, const char* const* argv) {
     if (*outcome == Options::Outcome::exit) {
         return std::optional<Config>();
     }
-    const Result<Endpoint> endpoint = parse_endpoint(listen);
+    const Result<Endpoint> endpoint = parse_endpoint(raw.listen);
     if (!endpoint) {
         return Error{ErrorCode::invalid_argument, "--listen: " + endpoint.error().message};
     }
-    if (!endpoint->ip.is_loopback() && !insecure) {
+    if (!endpoint->ip.is_loopback() && !raw.insecure) {
         return Error{
             ErrorCode::invalid_argument,
             fmt::format("--listen {} is not on loopback and sessions are not encrypted: add "
                         "--insecure if the network is trusted, or listen on 127.0.0.1",
-                        listen)};
+                        raw.listen)};
     }
     config.listen = *endpoint;
-    if (auto taken = take_store(config, insecure); !taken) {
+    if (auto taken = take_store(config, raw.insecure); !taken) {
         return std::move(taken).error();
     }
     config.effective = options.effective();

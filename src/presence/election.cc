@@ -1,6 +1,7 @@
 #include "presence/election.h"
 
 #include "base/log.h"
+#include "rpc/messages.h"
 
 #include <fmt/format.h>
 
@@ -8,8 +9,22 @@
 #include <utility>
 
 namespace penstock::presence {
+namespace {
 
 using std::chrono::milliseconds;
+
+/// Something that may be told to peers: as long as a name, and printable.
+bool is_address(const std::string& text) {
+    return !text.empty() && text.size() <= control::kNameBytesMax &&
+           std::ranges::all_of(text, [](char byte) { return byte > ' ' && byte <= '~'; });
+}
+
+/// For how long to trust in a lease: never for longer than we asked for.
+std::chrono::seconds length_of(const LeaseTerms& lease) {
+    return std::min(lease.length, Election::kLease);
+}
+
+}  // namespace
 
 Election::Election(Setting setting,
                    KeyValueService& keys,
@@ -26,8 +41,7 @@ milliseconds Election::stand() {
         return trouble(before.error().message);
     }
     if (before->leader.has_value()) {
-        follow(before->leader->value);
-        return kPoll;
+        return follow(before->leader->value);
     }
     const BootTime asked_at = setting_.now();
     const Result<LeaseTerms> lease = keys_.grant(kLease);
@@ -42,8 +56,7 @@ milliseconds Election::stand() {
     }
     if (after->leader->lease != lease->id) {
         static_cast<void>(keys_.revoke(lease->id));
-        follow(after->leader->value);
-        return kPoll;
+        return follow(after->leader->value);
     }
     return begin(*after->leader, *after, *lease, asked_at);
 }
@@ -82,7 +95,7 @@ milliseconds Election::begin(const KeyValue& leader,
     if (const auto written = store_.write(facts); !written) {
         return give_up(written.error().message);
     }
-    lead_until_ = asked_at + lease.length - kMargin;
+    lead_until_ = asked_at + length_of(lease) - kMargin;
     if (setting_.now() >= lead_until_) {
         return give_up("etcd answers too slowly to lead by it");
     }
@@ -113,8 +126,12 @@ milliseconds Election::renew() {
         lose("etcd has ended the lease");
         return kRetryFirst;
     }
+    if (setting_.now() >= lead_until_) {
+        lose("the lease was renewed too late");  // commands may have been held back meanwhile
+        return kRetryFirst;
+    }
     trouble_.clear();
-    lead_until_ = asked_at + (*terms)->length - kMargin;
+    lead_until_ = asked_at + length_of(**terms) - kMargin;
     gate_.open_until(lead_until_);
     return kRenewal;
 }
@@ -136,9 +153,13 @@ void Election::lose(const std::string& why) {
     static_cast<void>(keys_.revoke(std::exchange(lease_, 0)));
 }
 
-void Election::follow(const std::string& leader) {
+milliseconds Election::follow(const std::string& leader) {
+    if (!is_address(leader)) {
+        return trouble("etcd: the key of the leader holds no address: see who else writes there");
+    }
     retry_ = kRetryFirst;
     trouble_.clear();
+    heard_at_ = setting_.now();
     // The key of a life of ours before this one is nobody's.
     const std::string known = leader == setting_.address ? "" : leader;
     if (!std::exchange(has_told_, true) || told_ != known) {
@@ -147,12 +168,17 @@ void Election::follow(const std::string& leader) {
                                : fmt::format("following {}", known));
         events_.follows(known);
     }
+    return kPoll;
 }
 
 milliseconds Election::trouble(const std::string& what) {
     if (std::exchange(trouble_, what) != what) {
         log_error(
             fmt::format("{}; this presence server cannot lead meanwhile, trying again", what));
+    }
+    if (!told_.empty() && setting_.now() >= heard_at_ + kLease) {
+        told_.clear();  // it cannot lead any more, unless etcd hears of it
+        events_.follows("");
     }
     return std::exchange(retry_, std::min(2 * retry_, kRetryMost));
 }

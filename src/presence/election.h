@@ -60,7 +60,7 @@ class Election {
                                     const ElectionKeys& keys,
                                     const LeaseTerms& lease,
                                     BootTime asked_at);
-    void follow(const std::string& leader);
+    std::chrono::milliseconds follow(const std::string& leader);
     void lose(const std::string& why);
     std::chrono::milliseconds trouble(const std::string& what);
 
@@ -74,6 +74,7 @@ class Election {
     BootTime lead_until_;
     std::string told_;  // the leader we told of
     bool has_told_ = false;
+    BootTime heard_at_;    // of who leads
     std::string trouble_;  // logged last
     std::chrono::milliseconds retry_ = kRetryFirst;
 };

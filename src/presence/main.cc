@@ -13,6 +13,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <pthread.h>
@@ -139,9 +140,7 @@ Result<void> run_among_others(const presence::Config& options, const sigset_t& s
     return {};
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, const char* const* argv) {
     const Result<std::optional<presence::Config>> config = presence::parse_config(argc, argv);
     if (!config) {
         return fail(kProgram, config.error());
@@ -160,4 +159,17 @@ int main(int argc, char** argv) {
         return fail(kProgram, done.error());
     }
     return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        return run(argc, argv);
+    } catch (const std::exception& error) {  // out of memory
+        std::fprintf(stderr, "%s: %s\n", kProgram, error.what());
+    } catch (...) {
+        std::fprintf(stderr, "%s: unknown exception\n", kProgram);
+    }
+    return 1;
 }

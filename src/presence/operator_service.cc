@@ -34,8 +34,9 @@ grpc::Status busy() {
 /// Of a presence server that does not lead: it knows of nothing.
 grpc::Status not_leading(const State& state) {
     return {grpc::StatusCode::UNAVAILABLE,
-            state.leader.empty() ? "this presence server does not lead, nor does another; ask again"
-                                 : "this presence server does not lead, " + state.leader + " does",
+            state.leader.empty()
+                ? "this presence server does not lead, and knows of none that does; ask again"
+                : "this presence server does not lead, " + state.leader + " does",
             state.leader};
 }
 

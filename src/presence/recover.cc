@@ -56,9 +56,10 @@ void turn_away(Turn& turn, SessionId session) {
     control::Reject reject;
     reject.retry_after_ms = kElectionRetryMs;
     reject.leader = state.leader;
-    reject.reason = state.leader.empty()
-                        ? std::string("this presence server does not lead, nor does another")
-                        : fmt::format("this presence server does not lead, {} does", state.leader);
+    reject.reason =
+        state.leader.empty()
+            ? std::string("this presence server does not lead, and knows of none that does")
+            : fmt::format("this presence server does not lead, {} does", state.leader);
     switch (state.sessions.at(session).kind) {
         case SessionKind::data_server:
             turn.act(ToDataServer{session, std::move(reject)});
@@ -156,11 +157,8 @@ MonotonicTime recovery_due(const State& state) noexcept {
 }
 
 bool is_settling(const State& state, MonotonicTime now) noexcept {
-    if (now >= state.started_at + kSettlePeriod) {
-        return false;
-    }
-    const bool are_all_back = state.knows_servers && state.awaited.empty();
-    return state.servers.empty() || (state.former_presence && !are_all_back);
+    return now < state.started_at + kSettlePeriod &&
+           (state.servers.empty() || state.former_presence);
 }
 
 bool is_recovering(const State& state, MonotonicTime now) noexcept {
@@ -171,7 +169,8 @@ MonotonicTime held_until(const State& state, const Stream& stream, MonotonicTime
     if (stream.goes_on && is_recovering(state, now)) {
         return recovery_end(state);
     }
-    return is_settling(state, now) ? state.started_at + kSettlePeriod : now;
+    const bool are_all_back = state.knows_servers && state.awaited.empty();
+    return is_settling(state, now) && !are_all_back ? state.started_at + kSettlePeriod : now;
 }
 
 MonotonicTime not_before_recovery(const State& state,

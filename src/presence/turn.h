@@ -71,8 +71,8 @@ void advance(Turn& turn, Stream& stream);
 /// Somebody's session wants the stream, or a flow of it is installed.
 [[nodiscard]] bool is_watched(const Stream& stream) noexcept;
 
-/// Presence has just begun to lead and does not know yet what data servers have open: nothing is
-/// assigned and nobody told that a stream is absent.
+/// Presence has just begun to lead, and publishers may not have come back yet: nobody is told that
+/// a stream is absent, and nothing is assigned unless all data servers are known to be back.
 [[nodiscard]] bool is_settling(const State& state, MonotonicTime now) noexcept;
 
 /// A former presence's data servers are not all back yet: nothing is closed or stopped.

@@ -11,7 +11,7 @@ _READY_TIMEOUT_S = 30
 
 
 class EtcdCluster:
-    """Members 0, 1, …, each a process of `host` with its own directory. The world ends them."""
+    """Members 0, 1, …, each a process of `host` with its own directory. A context manager."""
 
     def __init__(self, world, host, members=3):
         self._directory = world.directory / "etcd"
@@ -47,11 +47,22 @@ class EtcdCluster:
     def kill(self, number):
         self.members[number].kill()
 
+    def close(self):
+        """Kills all: a member that is told to end waits long for those that have ended already."""
+        for number in self.members:
+            self.kill(number)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def leader(self):
         """The number of the member that leads, in a tuple (so that 0 is true); None: nobody."""
         for number, process in self.members.items():
             status = self._status(number) if process.running() else None
-            if status and status["leader"] and status["leader"] == status["header"]["member_id"]:
+            if status and status.get("leader") == status["header"]["member_id"]:
                 return (number,)
         return None
 

@@ -93,10 +93,11 @@ Bytes text(const std::string& words) {
 
 class PublisherTest : public testing::Test {
   protected:
-    void open(std::vector<std::string> before = {}) {
+    void open(std::vector<std::string> before = {}, const std::vector<std::string>& after = {}) {
         PublisherOptions options;
         options.presence = std::move(before);
         options.presence.push_back(presence.address());
+        options.presence.insert(options.presence.end(), after.begin(), after.end());
         options.stream = "camera";
         options.start = StartPolicy::demand;
         options.max_bits_per_second = 1000;
@@ -312,6 +313,28 @@ TEST_F(PublisherTest, ComesBackWhenPresenceRefusesItForNow) {
     down.mutable_reject()->set_retry_after_ms(1);
     presence.publishers.say(down);
     presence.publishers.wait_for_session(2);
+    EXPECT_EQ(presence.publishers.hear().hello().publisher_id(), hello.publisher_id());
+}
+
+TEST_F(PublisherTest, GoesAtOnceToTheLeaderThatARefusalNames) {
+    ScriptedPresence leader;
+    open({}, {"127.0.0.1:1", leader.address()});
+    v1::PublisherDown down;
+    down.mutable_reject()->set_reason("this presence server does not lead");
+    down.mutable_reject()->set_retry_after_ms(3'600'000);
+    down.mutable_reject()->set_leader(leader.address());
+    presence.publishers.say(down);
+    EXPECT_EQ(leader.publishers.hear().hello().publisher_id(), hello.publisher_id());
+}
+
+TEST_F(PublisherTest, GoesNowhereThatItWasNotToldOf) {
+    ScriptedPresence stranger;
+    open();
+    v1::PublisherDown down;
+    down.mutable_reject()->set_reason("this presence server does not lead");
+    down.mutable_reject()->set_retry_after_ms(1);
+    down.mutable_reject()->set_leader(stranger.address());
+    presence.publishers.say(down);
     EXPECT_EQ(presence.publishers.hear().hello().publisher_id(), hello.publisher_id());
 }
 

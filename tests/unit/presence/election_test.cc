@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <optional>
 #include <string>
@@ -20,11 +21,11 @@ using testing::IsEmpty;
 /// An etcd that does what no real one can be brought to do on purpose. Two clients may share it.
 class ScriptedEtcd final : public KeyValueService {
   public:
-    Result<LeaseTerms> grant(std::chrono::seconds length) override {
+    Result<LeaseTerms> grant(std::chrono::seconds wanted) override {
         if (is_down) {
             return down();
         }
-        return LeaseTerms{++leases, length};
+        return LeaseTerms{++leases, std::max(wanted, length)};
     }
     Result<std::optional<LeaseTerms>> keep_alive(std::int64_t lease) override {
         ++renewals;
@@ -67,6 +68,7 @@ class ScriptedEtcd final : public KeyValueService {
     ElectionKeys keys;
     std::int64_t revision = 40;
     std::int64_t leases = 0;
+    std::chrono::seconds length{0};  // of a lease, at least
     int renewals = 0;
     int writes = 0;
     bool is_down = false;
@@ -135,6 +137,39 @@ TEST_F(ElectionTest, FollowsWhoeverHasTheKeyAndTellsOfItOnce) {
     EXPECT_EQ(election_.turn(), Election::kPoll);
     EXPECT_THAT(told_, ElementsAre("follows 10.0.0.2:7400"));
     EXPECT_EQ(etcd_.leases, 0);
+}
+
+TEST_F(ElectionTest, TellsNobodyOfALeaderThatIsNoAddress) {
+    for (const std::string& nonsense :
+         {std::string(), std::string("two words"), std::string("a\nline"), std::string(256, 'x')}) {
+        etcd_.keys.leader = KeyValue{nonsense, 5, 5, 99};
+        election_.turn();
+    }
+    EXPECT_THAT(told_, IsEmpty());
+    EXPECT_EQ(etcd_.leases, 0);
+}
+
+TEST_F(ElectionTest, TrustsInNoLeaseForLongerThanItAskedFor) {
+    etcd_.length = 1h;
+    election_.turn();
+    now_ += 2'500ms;
+    EXPECT_FALSE(may_command());
+}
+
+TEST_F(ElectionTest, KnowsNoLeaderWhenEtcdWasSilentForTheLengthOfALease) {
+    other_leads();
+    election_.turn();
+    etcd_.is_down = true;
+    now_ += 2'999ms;
+    election_.turn();
+    EXPECT_THAT(told_, ElementsAre("follows 10.0.0.2:7400"));
+    now_ += 1ms;
+    election_.turn();
+    election_.turn();
+    EXPECT_THAT(told_, ElementsAre("follows 10.0.0.2:7400", "follows "));
+    etcd_.is_down = false;
+    election_.turn();
+    EXPECT_THAT(told_, ElementsAre("follows 10.0.0.2:7400", "follows ", "follows 10.0.0.2:7400"));
 }
 
 TEST_F(ElectionTest, FollowsWhoWasFasterAndGivesItsLeaseBack) {
@@ -239,6 +274,15 @@ TEST_F(ElectionTest, LeadsNoMoreAfterAPauseEvenIfEtcdWouldRenew) {
     EXPECT_FALSE(etcd_.keys.leader.has_value()) << "given back for the next";
     election_.turn();
     EXPECT_THAT(told_, ElementsAre("won 41", "follows ", "won 43")) << "a new epoch";
+}
+
+TEST_F(ElectionTest, LeadsNoMoreIfARenewalTookTooLong) {
+    election_.turn();
+    now_ += 2s;
+    etcd_.on_renewal = [this] { now_ += 500ms; };
+    election_.turn();
+    EXPECT_FALSE(may_command());
+    EXPECT_THAT(told_, ElementsAre("won 41", "follows ")) << "commands may have been held back";
 }
 
 TEST_F(ElectionTest, LeadsNoMoreWhenItsLeaseIsGone) {

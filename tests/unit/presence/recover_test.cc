@@ -165,6 +165,16 @@ TEST_F(RecoverTest, ServesNewRequestsAsSoonAsAllServersAreBack) {
     EXPECT_TRUE(has_open(server, "old")) << "what is new is added to what is there";
 }
 
+TEST_F(RecoverTest, TellsNobodyThatAStreamIsAbsentBeforePublishersCanBeBack) {
+    restart({"ds1"});
+    world_.attach(world_.new_server("ds1"));
+    ScriptedConsumer& consumer = world_.add_consumer("news", 0);
+    pass(2'900ms);
+    EXPECT_FALSE(consumer.is_closed);
+    world_.add_publisher("news");
+    EXPECT_EQ(consumer.state(), control::AssignmentState::ready);
+}
+
 TEST_F(RecoverTest, ServesNewRequestsAfterThreeSecondsAtLatest) {
     restart({"ds1", "ds2"});
     world_.add_server("ds1");

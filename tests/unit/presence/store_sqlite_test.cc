@@ -101,7 +101,7 @@ TEST_F(SqliteStoreTest, LetsNoSecondPresenceIn) {
 TEST_F(SqliteStoreTest, IsGoodWheneverItsWriterIsKilled) {
     std::minstd_rand random(1);
     std::uint64_t confirmed = 0;
-    for (int kill = 0; kill < 40; ++kill) {
+    for (int kill = 0; kill < 20; ++kill) {
         std::array<int, 2> told{};
         ASSERT_EQ(::pipe(told.data()), 0);
         const pid_t child = ::fork();

@@ -158,6 +158,34 @@ TEST(Convert, RefusesEmptyMessages) {
     EXPECT_NE(error_of(v1::ConsumerUp()), "");
 }
 
+TEST(Convert, CarriesToADataServerWhatARecoveringOrFollowingPresenceSays) {
+    StreamSet set;
+    set.epoch = 7;
+    set.generation = 2;
+    for (const bool keeps : {false, true}) {
+        set.keep_others = keeps;
+        const auto reply = from_proto(to_proto(DataServerReply(set)));
+        ASSERT_TRUE(reply.ok());
+        EXPECT_EQ(std::get<StreamSet>(*reply).keep_others, keeps);
+    }
+    const auto reply = from_proto(to_proto(DataServerReply(Reject{"no", 300, "10.0.0.2:7400"})));
+    ASSERT_TRUE(reply.ok());
+    EXPECT_EQ(std::get<Reject>(*reply).leader, "10.0.0.2:7400");
+    EXPECT_EQ(std::get<Reject>(*reply).retry_after_ms, 300);
+}
+
+TEST(Convert, TakesFromAPublisherThatItTransmits) {
+    v1::PublisherUp up;
+    up.mutable_hello()->set_publisher_id(1);
+    up.mutable_hello()->set_stream("news");
+    for (const bool transmits : {false, true}) {
+        up.mutable_hello()->set_transmitting(transmits);
+        const auto message = from_proto(up);
+        ASSERT_TRUE(message.ok());
+        EXPECT_EQ(std::get<PublisherHello>(*message).transmitting, transmits);
+    }
+}
+
 TEST(Convert, WritesWhatAPublisherIsDirectedTo) {
     PublisherDesired desired;
     desired.epoch = 3;
