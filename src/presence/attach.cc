@@ -15,6 +15,8 @@
 namespace penstock::presence {
 namespace {
 
+constexpr std::uint32_t kEpochRetryMs = 100;  // a durable write takes that long
+
 LoggedEvent about_server(const DataServer& server, EventKind kind, std::string detail) {
     LoggedEvent event;
     event.kind = kind;
@@ -173,7 +175,7 @@ void attach(Turn& turn, SessionId session, const control::DataServerHello& hello
                fmt::format("it has obeyed epoch {} and ours is {}, which is being raised",
                            hello.epoch_seen,
                            turn.state.facts.epoch),
-               kRetryAfterMs);
+               kEpochRetryMs);
         return;
     }
     DataServer& server = server_for(turn.state, hello);

@@ -101,7 +101,7 @@ struct EtcdSession::Members {
         }
         const int count = response.responses_size();
         const int wanted = response.succeeded() ? request.success_size() : request.failure_size();
-        if (count != wanted || !response.responses(count - 2).has_response_range() ||
+        if (count != wanted || count < 2 || !response.responses(count - 2).has_response_range() ||
             !response.responses(count - 1).has_response_range()) {
             return nonsense(*member, "the answer to a transaction is of another one");
         }

@@ -386,6 +386,45 @@ TEST(PresenceService, TellsAConsumerThatWillNotWaitAndEndsItsSession) {
     EXPECT_TRUE(consumer.wait_for_end().ok());
 }
 
+TEST(PresenceService, LetsOnlyRefusalsOutOnceTheTimeToLeadIsOver) {
+    EXPECT_TRUE(initialise_cryptography());
+    CommandGate gate;
+    const auto service = PresenceService::start(
+        {IpAddress::v4(0x7f000001U), 0}, fresh_state(), shared_store(), gate);
+    ASSERT_TRUE(service.ok());
+    const auto channel = channel_to(**service);
+    ConsumerPeer late(channel, "nobody's", 0);
+    EXPECT_FALSE(late.is_told(v1::ASSIGNMENT_STATE_GONE));
+    ConsumerPeer refused(channel, "");
+    EXPECT_TRUE(refused.wait_for_end().ok());
+    EXPECT_NE(refused.reject().reason(), "");
+    gate.open_until(BootClock::now() + 1h);
+    ConsumerPeer in_time(channel, "nobody's", 0);
+    EXPECT_TRUE(in_time.is_told(v1::ASSIGNMENT_STATE_GONE));
+}
+
+TEST(PresenceService, TurnsPeersAndOperatorsAwayWhileItFollows) {
+    const auto service = start_service();
+    service->take(LeadershipLost{"10.0.0.2:7400"});
+    ConsumerPeer consumer(channel_to(*service));
+    EXPECT_TRUE(consumer.wait_for_end().ok());
+    EXPECT_EQ(consumer.reject().leader(), "10.0.0.2:7400");
+    const auto operators = v1::Operators::NewStub(channel_to(*service));
+    grpc::ClientContext context;
+    set_patience(context);
+    v1::StatusReply reply;
+    const grpc::Status status = operators->Status(&context, v1::StatusRequest(), &reply);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+    EXPECT_EQ(status.error_details(), "10.0.0.2:7400");
+    Durable facts;
+    facts.epoch = 77;
+    service->take(LeadershipWon{facts});
+    grpc::ClientContext again;
+    set_patience(again);
+    EXPECT_TRUE(operators->Status(&again, v1::StatusRequest(), &reply).ok());
+    EXPECT_EQ(reply.epoch(), 77);
+}
+
 TEST(PresenceService, RejectsWhatBreaksALimitWithTheReason) {
     const auto service = start_service();
     ConsumerPeer consumer(channel_to(*service),
