@@ -3,6 +3,7 @@
 #include "data_path/burst.h"
 
 #include <rte_mbuf.h>
+#include <rte_mempool.h>
 #include <rte_prefetch.h>
 
 #include <cstddef>
@@ -90,7 +91,13 @@ class StreamRing {
         const Slot& oldest = slots_[oldest_ & mask_];
         bytes_ -= oldest.payload_bytes;
         ++oldest_;
-        rte_pktmbuf_free_seg(oldest.packet);
+        rte_mbuf* packet = oldest.packet;
+        // One segment with no other behind it, as its pool wants it: nothing has to be set right.
+        if (rte_mbuf_refcnt_read(packet) == 1 && RTE_MBUF_DIRECT(packet)) [[likely]] {
+            rte_mempool_put(packet->pool, packet);
+        } else {
+            rte_pktmbuf_free_seg(packet);
+        }
     }
     /// Both cache lines; `packet` may be stale.
     static void prefetch_packet(const rte_mbuf* packet) noexcept {
