@@ -62,7 +62,7 @@ void suspend(Stream& stream, const Slot& slot) noexcept {
 /// A share's fan-out chains its copies to an mbuf of its helper's own, which goes when it is over.
 void hold_own(Stream& share, const WorkerConfig& config) noexcept {
     const Slot& slot = share.ring[share.cursor.sequence];
-    if (rte_mbuf* own = attach_own(slot, config); own != nullptr) {
+    if (rte_mbuf* own = attach_own(slot, share.live_ports, config); own != nullptr) {
         share.suspended = slot;
         share.suspended.packet = own;
         share.cursor.suspended = true;

@@ -20,7 +20,8 @@ namespace penstock {
 /// What one stream may take of a turn: 2 to 6 us of one core (the most with flows that fit in no
 /// cache), so that streams with many consumers delay the others, and RX, no longer than that.
 inline constexpr PacketCount kQuantumCopies = 256;
-/// What all streams may take of one turn, after which RX is polled again.
+/// What all streams may take of one turn with packets as they come in, and as much again with those
+/// that wait in rings, so that neither keeps the other from its turn. Then RX is polled again.
 inline constexpr PacketCount kTurnCopies = 1024;
 inline constexpr std::uint32_t kCatchUpFlowsPerQuantum = 8;
 inline constexpr PacketCount kCatchUpCopiesPerFlow = 32;

@@ -138,7 +138,9 @@ void store_shared(std::span<const SharedPacket> packets,
     }
 }
 
-rte_mbuf* attach_own(const Slot& slot, const WorkerConfig& config) noexcept {
+rte_mbuf* attach_own(const Slot& slot,
+                     std::uint8_t live_ports,
+                     const WorkerConfig& config) noexcept {
     // rte_pktmbuf_attach() would count on the buffer, not on the packet, and there each helper's
     // reference is not one of its own: two that find a count of 1 would both store 2.
     if (RTE_MBUF_HAS_EXTBUF(slot.packet)) [[unlikely]] {
@@ -146,7 +148,8 @@ rte_mbuf* attach_own(const Slot& slot, const WorkerConfig& config) noexcept {
     }
     for (std::uint8_t port = 0; port < config.port_count; ++port) {
         const WorkerPort& to = config.ports[port];
-        if (slot.payload_bytes > to.copy_mode.inline_payload_bytes_max) {
+        if ((live_ports >> port & 1U) != 0 &&
+            slot.payload_bytes > to.copy_mode.inline_payload_bytes_max) {
             rte_mbuf* own = rte_mbuf_raw_alloc(to.copies);
             if (own != nullptr) {
                 // The share's ring holds a reference: a count of 1 is ours alone, as in

@@ -76,6 +76,8 @@ void store_shared(std::span<const SharedPacket> packets,
 ///          if there is no mbuf left: copies are chained to the packet itself then.
 /// Source:  DPDK 22.11 rte_mbuf.h, rte_pktmbuf_attach(); rte_pktmbuf_prefree_seg() detaches an mbuf
 ///          when its last reference goes, and leaves it as fresh from its pool.
-[[nodiscard]] rte_mbuf* attach_own(const Slot& slot, const WorkerConfig& config) noexcept;
+[[nodiscard]] rte_mbuf* attach_own(const Slot& slot,
+                                   std::uint8_t live_ports,
+                                   const WorkerConfig& config) noexcept;
 
 }  // namespace penstock

@@ -76,6 +76,7 @@ class StreamRing {
     [[nodiscard]] bool is_full() const noexcept { return packets() >= packets_max_; }
     [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
     [[nodiscard]] std::uint32_t packets_max() const noexcept { return packets_max_; }
+    [[nodiscard]] std::uint64_t bytes_max() const noexcept { return bytes_max_; }
     /// The first stored packet that is not older than `age` at `now`; next() if there is none.
     /// Cost: logarithmic in the packets stored.
     [[nodiscard]] Sequence first_within(Ticks age, Ticks now) const noexcept;

@@ -26,8 +26,8 @@ static_assert(kCacheLineBytes == RTE_CACHE_LINE_SIZE);
 
 constexpr PacketCount kCommandsPerIteration = 32;
 /// While a ring fills faster than it is sent, packets wait better in the NIC's queue, where losing
-/// them costs nothing. A turn is about 10 us at most, so even then no queue is left alone for
-/// longer than 100 us.
+/// them costs nothing. Such a turn is about 10 us, so even then no queue is left alone for longer
+/// than 100 us.
 constexpr std::uint32_t kTurnsWithoutRxMax = 8;
 /// Evicted at one publication, at most: 2.5 million packets a second, which take some 5 % of a
 /// worker's time.

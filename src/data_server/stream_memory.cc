@@ -1,6 +1,7 @@
 #include "data_server/stream_memory.h"
 
 #include "base/check.h"
+#include "data_path/shares.h"
 
 #include <fmt/format.h>
 #include <rte_malloc.h>
@@ -15,6 +16,8 @@ namespace penstock {
 namespace {
 
 constexpr std::uint32_t kFirstDirectoryChunks = 8;
+/// Of a UDP datagram over IPv4 (RFC 791, RFC 768).
+constexpr std::uint64_t kPayloadBytesMax = 65'535 - 20 - 8;
 
 /// Zeroed, aligned to a cache line, on `socket`; nullptr if there is none left.
 template <typename T>
@@ -106,7 +109,11 @@ Result<Stream*> StreamMemory::make_stream(const StreamSpec& spec) {
             make_common_headers(spec.ports[port].mac, {spec.ports[port].address, spec.udp_port}));
     }
     stream->keeps_history = keeps_history;
-    stream->ring = StreamRing{{ring, slots}, packets, spec.ring_bytes};
+    // What a share is given has room there, however large: its owner counts packets only.
+    constexpr std::uint64_t kWindowBytes = std::uint64_t{kShareWindowPackets} * kPayloadBytesMax;
+    const std::uint64_t bytes =
+        spec.fed_by ? std::max(spec.ring_bytes, kWindowBytes) : spec.ring_bytes;
+    stream->ring = StreamRing{{ring, slots}, packets, bytes};
     ring_packets_left_ -= granted;
     StreamRoom& room = streams_[stream];
     room.slots = ring;

@@ -464,7 +464,7 @@ TEST_F(Shares, NothingIsAttachedToABufferOutsideThePacket) {
     config.port_count = 1;
     config.ports[0].copies = world().copies(kHelper);
     const Slot slot{.packet = packet, .payload_bytes = 100, .payload_sum = 0, .arrival_ticks = 0};
-    EXPECT_EQ(attach_own(slot, config), nullptr);
+    EXPECT_EQ(attach_own(slot, 1, config), nullptr);
     EXPECT_EQ(rte_mbuf_ext_refcnt_read(shared), 1);
     rte_pktmbuf_free(packet);
 }

@@ -1,5 +1,7 @@
 #include "data_server/stream_memory.h"
 
+#include "data_path/shares.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -59,6 +61,8 @@ TEST(StreamMemory, HalfOfTheHistoryIsNotForShares) {
     ASSERT_TRUE(made.ok());
     EXPECT_TRUE((*made)->is_share());
     EXPECT_EQ((*made)->fed_by, 0);
+    // All that may be on its way to a share fits, whatever the limit in bytes.
+    EXPECT_GE((*made)->ring.bytes_max(), std::uint64_t{kShareWindowPackets} * 65'507);
     EXPECT_EQ((*made)->feed.helper, 1);
     const Result<Stream*> second = memory.make_stream(share);
     ASSERT_FALSE(second.ok());
