@@ -1,0 +1,275 @@
+#include "simulator/checker.h"
+
+#include "presence/core.h"
+#include "presence/turn.h"
+#include "simulator/consumer_model.h"
+#include "simulator/data_server_model.h"
+#include "simulator/network.h"
+#include "simulator/publisher_model.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace penstock::simulator {
+namespace {
+
+constexpr seconds kOverlapMost{5};
+
+}  // namespace
+
+void Checker::fail(std::string invariant, std::string text) {
+    if (!violation_) {
+        around_.trace.say(around_.now(), "     {} is broken: {}", invariant, text);
+        violation_ = Violation{std::move(invariant), std::move(text), around_.now()};
+    }
+}
+
+void Checker::on_lead(NodeId presence, std::uint64_t epoch) {
+    if (!leads_.empty() && epoch <= leads_.rbegin()->first) {
+        fail("I1", fmt::format("epoch {} is given to a second leader", epoch));
+    }
+    leads_[epoch] = {presence, around_.now()};
+}
+
+void Checker::on_obeyed(NodeId server, std::uint64_t epoch) {
+    std::uint64_t& highest = obeyed_[server];
+    if (epoch < highest) {
+        fail("I1",
+             fmt::format("{} applied a set of epoch {} after one of {}",
+                         around_.network->node(server).name(),
+                         epoch,
+                         highest));
+    } else if (!leads_.contains(epoch)) {
+        fail("I1",
+             fmt::format("{} applied a set of epoch {}, which no leader was given",
+                         around_.network->node(server).name(),
+                         epoch));
+    }
+    highest = std::max(highest, epoch);
+}
+
+/// Another presence led before, and data servers have had no time to say what they carry.
+bool Checker::is_recovering(std::uint64_t epoch) const {
+    const auto lead = leads_.find(epoch);
+    return lead != leads_.end() && epoch > 1 &&
+           around_.now() < lead->second.since + presence::kSettlePeriod;
+}
+
+bool Checker::is_fed(const DataServerModel& server,
+                     StreamId stream,
+                     const Endpoint& endpoint) const {
+    const auto open = server.streams().find(stream);
+    if (!server.is_running() || open == server.streams().end() ||
+        open->second.endpoint != endpoint || !open->second.is_open) {
+        return false;
+    }
+    const ClientSession* session = server.join().publisher_of(stream);
+    if (session == nullptr) {
+        return false;
+    }
+    const NodeId from = node_at(session->address.ip);
+    const auto& publisher = static_cast<const PublisherModel&>(around_.network->node(from));
+    return publisher.feeds(endpoint) && publisher.address() == session->address &&
+           !around_.network->is_cut(Plane::data, from, server.id());
+}
+
+bool Checker::is_sent(const ConsumerModel& consumer, const Endpoint& from) const {
+    const auto& server =
+        static_cast<const DataServerModel&>(around_.network->node(node_at(from.ip)));
+    const StreamId stream = consumer.stream_id();
+    if (!consumer.is_running() || !is_fed(server, stream, from) ||
+        around_.network->is_cut(Plane::data, server.id(), consumer.id())) {
+        return false;
+    }
+    const ClientSession* flow =
+        server.join().sessions().find(stream, consumer.peer(), TicketRole::consume);
+    return flow != nullptr && flow->address == consumer.address();
+}
+
+bool Checker::receives(const ConsumerModel& consumer) const {
+    return (consumer.place() != nullptr && is_sent(consumer, *consumer.place())) ||
+           (consumer.place_before() != nullptr && is_sent(consumer, *consumer.place_before()));
+}
+
+bool Checker::is_watched(const DataServerModel& server, StreamId stream) const {
+    const Endpoint& endpoint = server.streams().at(stream).endpoint;
+    for (NodeId id = 0; id < around_.network->size(); ++id) {
+        const Node& node = around_.network->node(id);
+        if (node.kind() != NodeKind::consumer) {
+            continue;
+        }
+        const auto& consumer = static_cast<const ConsumerModel&>(node);
+        if (consumer.place() != nullptr && *consumer.place() == endpoint &&
+            is_sent(consumer, endpoint)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void Checker::on_set_sent(const Node& node, const control::StreamSet& set) {
+    const auto& server = static_cast<const DataServerModel&>(node);
+    if (!is_recovering(set.epoch) || set.epoch < server.epoch()) {
+        return;
+    }
+    for (const auto& [id, stream] : server.streams()) {
+        const bool stays = std::ranges::any_of(
+            set.open, [id = id](const auto& desired) { return desired.stream == id; });
+        const bool goes = set.base_generation == 0 ? !stays && !set.keep_others
+                                                   : std::ranges::count(set.close, id) > 0;
+        if (goes && is_watched(server, id)) {
+            fail("I7",
+                 fmt::format("a presence that recovers has {} close {}, which is published and "
+                             "watched there",
+                             server.name(),
+                             stream.name));
+        }
+    }
+}
+
+bool Checker::is_lost(const presence::State& state, const DataServerModel& server) {
+    const auto known = state.servers.find(server.name());
+    return known != state.servers.end() && !known->second.session;
+}
+
+void Checker::on_desired_sent(const presence::State& state,
+                              const Node& node,
+                              const control::PublisherDesired& desired) {
+    const auto& publisher = static_cast<const PublisherModel&>(node);
+    if (!is_recovering(desired.epoch) || !publisher.is_sending() ||
+        desired.state == control::DesiredState::unspecified) {
+        return;
+    }
+    const StreamId stream = publisher.stream_id();
+    for (NodeId id = 0; id < around_.network->size(); ++id) {
+        if (around_.network->node(id).kind() != NodeKind::data_server) {
+            continue;
+        }
+        const auto& server = static_cast<const DataServerModel&>(around_.network->node(id));
+        const auto open = server.streams().find(stream);
+        if (open == server.streams().end() || !publisher.feeds(open->second.endpoint) ||
+            (desired.state == control::DesiredState::start &&
+             desired.endpoint == open->second.endpoint)) {
+            continue;
+        }
+        if (is_watched(server, stream) && !is_lost(state, server)) {
+            fail("I7",
+                 fmt::format(
+                     "a presence that recovers tells {}, which is watched at {}, to {}",
+                     publisher.name(),
+                     server.name(),
+                     desired.state == control::DesiredState::start ? "go elsewhere" : "cease"));
+        }
+    }
+}
+
+/// It is attached to the newest leader, and that one works.
+bool Checker::is_in_power(const DataServerModel& server) const {
+    const auto& [epoch, lead] = *leads_.rbegin();
+    return server.is_attached() && server.epoch() == epoch &&
+           around_.network->node(lead.presence).is_running() &&
+           around_.now() >= lead.since + presence::kSettlePeriod;
+}
+
+void Checker::watch() {
+    for (NodeId id = 0; id < around_.network->size(); ++id) {
+        if (around_.network->node(id).kind() != NodeKind::consumer) {
+            continue;
+        }
+        const auto& consumer = static_cast<const ConsumerModel&>(around_.network->node(id));
+        const StreamId stream = consumer.stream_id();
+        std::string where;
+        int count = 0;
+        bool is_ruled = true;
+        for (NodeId at = 0; at < around_.network->size(); ++at) {
+            if (around_.network->node(at).kind() != NodeKind::data_server) {
+                continue;
+            }
+            const auto& server = static_cast<const DataServerModel&>(around_.network->node(at));
+            const auto open = server.streams().find(stream);
+            if (open != server.streams().end() && is_sent(consumer, open->second.endpoint)) {
+                ++count;
+                where += (where.empty() ? "" : " and ") + server.name();
+                is_ruled = is_ruled && is_in_power(server);
+            }
+        }
+        const std::pair key{id, consumer.peer()};
+        if (count < 2 || !is_ruled) {
+            overlaps_.erase(key);
+        } else if (const auto since = overlaps_.emplace(key, around_.now()).first->second;
+                   around_.now() - since > kOverlapMost) {
+            fail("I6",
+                 fmt::format("{} is sent {} by {} for more than 5 s",
+                             consumer.name(),
+                             consumer.stream(),
+                             where));
+        }
+    }
+}
+
+void Checker::check_deadline(const presence::State& state) {
+    if (presence::next_deadline(state) <= around_.now()) {
+        fail("state", "a Tick leaves behind what is due");
+    }
+}
+
+void Checker::check_state(const presence::State& state) {
+    check_servers(state);
+    check_streams(state);
+    for (const auto& [id, consumer] : state.consumers) {
+        const auto stream = state.streams.find(consumer.stream);
+        if (!state.sessions.contains(id) || stream == state.streams.end() ||
+            !stream->second.requests.contains(id)) {
+            fail("state", "a consumer has no session or is not among its stream's requests");
+        }
+    }
+    for (const StreamId id : state.unplaced) {
+        if (!state.streams.contains(id)) {
+            fail("state", "an unknown stream waits for a data server");
+        }
+    }
+}
+
+void Checker::check_servers(const presence::State& state) {
+    for (const auto& [name, server] : state.servers) {
+        if (server.session && !state.sessions.contains(server.session)) {
+            fail("state", name + " is attached by a session that is over");
+        }
+        for (const auto& [id, desired] : server.desired) {
+            const auto stream = state.streams.find(id);
+            if (stream == state.streams.end() || stream->second.server != name) {
+                fail("state", desired.name + " is wanted open at " + name + ", where it is not");
+            }
+        }
+    }
+}
+
+void Checker::check_streams(const presence::State& state) {
+    using presence::StreamStep;
+    for (const auto& [id, stream] : state.streams) {
+        if (!stream.server.empty()) {
+            const auto server = state.servers.find(stream.server);
+            if (server == state.servers.end() || !server->second.session) {
+                fail("state", stream.name + " is on a data server that is not attached");
+            } else if ((stream.step == StreamStep::opening || stream.step == StreamStep::started) &&
+                       !server->second.desired.contains(id)) {
+                fail("state", stream.name + " is on a data server that is not to have it open");
+            }
+        } else if (stream.step == StreamStep::opening || stream.step == StreamStep::started) {
+            fail("state", stream.name + " is open nowhere");
+        }
+        if (stream.publisher_session && !state.sessions.contains(stream.publisher_session)) {
+            fail("state", stream.name + " has a publisher whose session is over");
+        }
+        for (const presence::SessionId session : stream.requests) {
+            const auto consumer = state.consumers.find(session);
+            if (consumer == state.consumers.end()) {
+                fail("state", stream.name + " is requested by nobody known");
+            } else if (consumer->second.told != stream.outlook) {
+                fail("state", stream.name + ": a consumer was told something else");
+            }
+        }
+    }
+}
+
+}  // namespace penstock::simulator

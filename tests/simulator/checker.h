@@ -1,0 +1,80 @@
+#pragma once
+
+#include "client/desired_state.h"
+#include "presence/state.h"
+#include "simulator/node.h"
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace penstock::simulator {
+
+class ConsumerModel;
+class DataServerModel;
+class PublisherModel;
+
+/// What was broken first in a run.
+struct Violation {
+    std::string invariant;  // "I1", "I2", "I6", "I7", "state"
+    std::string text;
+    MonotonicTime at;
+};
+
+/// Who must never do what, looked at as it happens (shared names: I1, I2, I6, I7).
+class Checker {
+  public:
+    explicit Checker(Surroundings& around) : around_(around) {}
+
+    // By the models, as it happens.
+    void on_lead(NodeId presence, std::uint64_t epoch);
+    void on_boot(NodeId server) { obeyed_[server] = 0; }
+    /// The data server has applied a set that said this epoch.
+    void on_obeyed(NodeId server, std::uint64_t epoch);
+    void on_set_sent(const Node& server, const control::StreamSet& set);
+    void on_desired_sent(const presence::State& state,
+                         const Node& publisher,
+                         const control::PublisherDesired& desired);
+    void check_state(const presence::State& state);
+    void check_deadline(const presence::State& state);
+
+    /// Content of its stream comes to the consumer from there now.
+    [[nodiscard]] bool is_sent(const ConsumerModel& consumer, const Endpoint& from) const;
+    /// ... from anywhere it takes it from.
+    [[nodiscard]] bool receives(const ConsumerModel& consumer) const;
+    /// I6; to be called often.
+    void watch();
+
+    void fail(std::string invariant, std::string text);
+    [[nodiscard]] const std::optional<Violation>& violation() const noexcept { return violation_; }
+
+  private:
+    struct Lead {
+        NodeId presence;
+        MonotonicTime since;
+    };
+
+    /// A publisher's content reaches the data server for this stream.
+    [[nodiscard]] bool is_fed(const DataServerModel& server,
+                              StreamId stream,
+                              const Endpoint& endpoint) const;
+    [[nodiscard]] bool is_watched(const DataServerModel& server, StreamId stream) const;
+    /// This presence has had the data server's session and lost it again.
+    [[nodiscard]] static bool is_lost(const presence::State& state, const DataServerModel& server);
+    [[nodiscard]] bool is_recovering(std::uint64_t epoch) const;
+    [[nodiscard]] bool is_in_power(const DataServerModel& server) const;
+    void check_streams(const presence::State& state);
+    void check_servers(const presence::State& state);
+
+    Surroundings& around_;
+    std::map<NodeId, std::uint64_t> obeyed_;
+    std::map<std::uint64_t, Lead> leads_;  // by epoch
+    std::map<std::pair<NodeId, PeerId>, MonotonicTime> overlaps_;
+    std::optional<Violation> violation_;
+};
+
+}  // namespace penstock::simulator

@@ -1,0 +1,255 @@
+#include "simulator/simulation.h"
+
+#include "simulator/faults.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+namespace penstock::simulator {
+namespace {
+
+using std::chrono::hours;
+
+constexpr MonotonicTime kStart{seconds(1'000)};
+constexpr milliseconds kWatchInterval{100};
+constexpr milliseconds kSteadyFor{500};
+constexpr std::size_t kFaultsMax = 10;
+
+class Simulation {
+  public:
+    Simulation(std::uint64_t seed, const Plan& plan);
+    Outcome run();
+
+  private:
+    void make_cast();
+    void add(Node& node);
+    presence::Settings settings();
+    void start_all();
+    void mend();
+    /// Runs until `is_done` has held for some time or `end` has come.
+    /// Returns: when it began to hold.
+    template <typename Condition>
+    std::optional<MonotonicTime> run_until(MonotonicTime end, Condition is_done);
+    void run_to(MonotonicTime end);
+    void watch();
+    [[nodiscard]] bool all_receive() const;
+    [[nodiscard]] bool all_is_quiet() const;
+    [[nodiscard]] std::string who_waits() const;
+    [[nodiscard]] std::string who_goes_on() const;
+    [[nodiscard]] bool has_failed() const { return checker_.violation().has_value(); }
+
+    const Plan& plan_;
+    Outcome outcome_;
+    Surroundings around_;
+    Network network_;
+    Checker checker_;
+    Arbiter arbiter_;
+    Cast cast_;
+};
+
+Simulation::Simulation(std::uint64_t seed, const Plan& plan)
+    : plan_(plan),
+      around_{Timeline(kStart), Random(seed), Trace(plan.trace_lines)},
+      network_(around_),
+      checker_(around_),
+      arbiter_(around_.random) {
+    outcome_.seed = seed;
+    around_.network = &network_;
+    around_.checker = &checker_;
+    make_cast();
+}
+
+void Simulation::add(Node& node) {
+    network_.add(node);
+    cast_.all.push_back(&node);
+}
+
+presence::Settings Simulation::settings() {
+    presence::Settings settings;
+    settings.close_after = around_.random.between(milliseconds(300), seconds(5));
+    settings.recent_period = around_.random.between(nanoseconds(0), seconds(10));
+    settings.ticket_lifetime = around_.random.between(seconds(2), seconds(60));
+    return settings;
+}
+
+void Simulation::make_cast() {
+    Random& random = around_.random;
+    around_.presences = random.chance(0.6) ? 1 : 2;
+    const presence::Settings rules = settings();
+    const auto next = [this] { return cast_.all.size(); };
+    for (std::size_t i = 0; i < around_.presences; ++i) {
+        cast_.presences.push_back(std::make_unique<PresenceModel>(
+            around_, next(), fmt::format("pr{}", i), arbiter_, rules, plan_.flaws.presence));
+        add(*cast_.presences.back());
+    }
+    for (std::size_t i = 0, count = 1 + random.below(plan_.size.servers_max); i < count; ++i) {
+        cast_.servers.push_back(std::make_unique<DataServerModel>(
+            around_, next(), fmt::format("ds{}", i), plan_.flaws.data_server));
+        add(*cast_.servers.back());
+    }
+    const auto streams = 1 + random.below(plan_.size.streams_max);
+    const auto standbys = random.below(2);
+    for (std::size_t i = 0; i < streams + standbys; ++i) {
+        PublisherWish wish;
+        wish.stream = fmt::format("stream{}", i % streams);
+        wish.start =
+            random.chance(0.5) ? control::StartPolicy::publish : control::StartPolicy::demand;
+        wish.close_after_ms =
+            random.chance(0.5) ? 0 : static_cast<std::uint32_t>(200 + random.below(3'000));
+        cast_.publishers.push_back(
+            std::make_unique<PublisherModel>(around_, next(), fmt::format("pub{}", i), wish));
+        add(*cast_.publishers.back());
+    }
+    for (std::size_t i = 0, count = 1 + random.below(plan_.size.consumers_max); i < count; ++i) {
+        const milliseconds wait =
+            random.chance(0.5) ? milliseconds::max() : milliseconds(random.below(3) * 2'000);
+        cast_.consumers.push_back(
+            std::make_unique<ConsumerModel>(around_,
+                                            next(),
+                                            fmt::format("con{}", i),
+                                            fmt::format("stream{}", random.below(streams)),
+                                            wait));
+        add(*cast_.consumers.back());
+    }
+    outcome_.cast =
+        fmt::format("{} presence, {} data servers, {} streams, {} publishers, {} consumers",
+                    cast_.presences.size(),
+                    cast_.servers.size(),
+                    streams,
+                    cast_.publishers.size(),
+                    cast_.consumers.size());
+}
+
+void Simulation::start_all() {
+    const bool at_once = around_.random.chance(0.3);
+    for (Node* node : cast_.all) {
+        const nanoseconds delay =
+            at_once ? nanoseconds(0) : around_.random.between(nanoseconds(0), seconds(1));
+        around_.timeline.at(around_.now() + delay, [node] { node->start(); });
+    }
+}
+
+/// Everything lives and reaches everything from here on.
+void Simulation::mend() {
+    around_.trace.say(around_.now(), "     all faults are over");
+    for (Node* node : cast_.all) {
+        node->resume();
+        node->start();
+    }
+    for (const auto& consumer : cast_.consumers) {
+        if (!consumer->is_wanting()) {
+            consumer->crash(false);
+            consumer->start();
+        }
+    }
+    network_.tell_all();
+}
+
+void Simulation::watch() {
+    checker_.watch();
+    for (const auto& presence : cast_.presences) {
+        if (presence->leads()) {
+            checker_.check_state(presence->state());
+        }
+    }
+}
+
+void Simulation::run_to(MonotonicTime end) {
+    run_until(end, [] { return false; });
+}
+
+template <typename Condition>
+std::optional<MonotonicTime> Simulation::run_until(MonotonicTime end, Condition is_done) {
+    std::optional<MonotonicTime> since;
+    while (around_.now() < end && !has_failed()) {
+        const MonotonicTime next = std::min(end, around_.now() + kWatchInterval);
+        while (!has_failed() && around_.timeline.run_next(next)) {
+        }
+        watch();
+        if (!is_done()) {
+            since.reset();
+        } else {
+            since = since.value_or(around_.now());
+            if (around_.now() >= *since + kSteadyFor) {
+                return since;
+            }
+        }
+    }
+    return std::nullopt;
+}
+
+bool Simulation::all_receive() const {
+    return std::ranges::all_of(cast_.consumers, [this](const auto& consumer) {
+        return consumer->is_wanting() && checker_.receives(*consumer);
+    });
+}
+
+bool Simulation::all_is_quiet() const {
+    return std::ranges::none_of(cast_.publishers,
+                                [](const auto& one) { return one->is_sending(); }) &&
+           std::ranges::all_of(cast_.servers,
+                               [](const auto& one) { return one->streams().empty(); });
+}
+
+std::string Simulation::who_waits() const {
+    std::string who;
+    for (const auto& consumer : cast_.consumers) {
+        if (!checker_.receives(*consumer)) {
+            who += " " + consumer->name() + " of " + consumer->stream();
+        }
+    }
+    return who;
+}
+
+std::string Simulation::who_goes_on() const {
+    std::string who;
+    for (const auto& publisher : cast_.publishers) {
+        if (publisher->is_sending()) {
+            who += " " + publisher->name() + " sends " + publisher->wish().stream;
+        }
+    }
+    for (const auto& server : cast_.servers) {
+        for (const auto& [id, stream] : server->streams()) {
+            who += " " + server->name() + " has " + stream.name + " open";
+        }
+    }
+    return who;
+}
+
+Outcome Simulation::run() {
+    start_all();
+    const MonotonicTime faults_end = kStart + around_.random.between(seconds(4), seconds(12));
+    Faults faults(around_, cast_, faults_end);
+    faults.plan(around_.random.below(kFaultsMax + 1));
+    run_to(faults_end);
+    mend();
+    if (const auto at = run_until(faults_end + kReceiveWithin, [this] { return all_receive(); })) {
+        outcome_.recovered_after = *at - faults_end;
+    } else {
+        checker_.fail(
+            "I2",
+            fmt::format(
+                "{} s after the faults nothing comes to{}", kReceiveWithin.count(), who_waits()));
+    }
+    for (const auto& consumer : cast_.consumers) {
+        consumer->quit();
+    }
+    const MonotonicTime end = around_.now();
+    if (const auto at = run_until(end + kStopWithin, [this] { return all_is_quiet(); })) {
+        outcome_.stopped_after = *at - end;
+    } else {
+        checker_.fail(
+            "I2",
+            fmt::format("{} s after the last consumer:{}", kStopWithin.count(), who_goes_on()));
+    }
+    outcome_.violation = checker_.violation();
+    outcome_.trace = around_.trace.lines();
+    return std::move(outcome_);
+}
+
+}  // namespace
+
+Outcome simulate(std::uint64_t seed, const Plan& plan) { return Simulation(seed, plan).run(); }
+
+}  // namespace penstock::simulator
