@@ -34,6 +34,16 @@ void leave_idle(Turn& turn, Stream& stream) {
     }
 }
 
+/// Adopted, with its publisher here. As long as presence has just started and the publisher
+/// transmits there, it is told nothing: another data server may still say that it is the place.
+void start_undirected(Turn& turn, Stream& stream) {
+    const bool may_wait = stream.transmitting && is_settling(turn.state, turn.now);
+    if (stream.publisher_session && stream.desired == DesiredState::unspecified && !may_wait) {
+        stream.unwatched_since.reset();  // close-after begins with its publisher
+        direct_publisher(turn, stream, DesiredState::start);
+    }
+}
+
 /// Its data server is lost: to another one, or back to WAIT.
 void leave_displaced(Turn& turn, Stream& stream) {
     if (!stream.publisher) {
@@ -97,6 +107,10 @@ MonotonicTime due_of(const State& state, const Stream& stream, MonotonicTime now
         stream.step == StreamStep::idle && stream.publisher_session && held > now) {
         due = std::min(due, held);
     }
+    if (stream.publisher_session && is_settling(state, now) &&
+        (stream.step == StreamStep::displaced || stream.desired == DesiredState::unspecified)) {
+        due = std::min(due, state.started_at + kSettlePeriod);
+    }
     if (!stream.refusals.empty() && state.unplaced.contains(stream.id)) {
         due = std::min(due, stream.refusals_end);
     }
@@ -122,6 +136,7 @@ void advance(Turn& turn, Stream& stream) {
         leave_displaced(turn, stream);
     }
     if (stream.step == StreamStep::started) {
+        start_undirected(turn, stream);
         linger(turn, stream);
     }
     if (turn.now >= stop_end(stream)) {

@@ -97,6 +97,10 @@ void request_publish(Turn& turn, SessionId session, const control::PublisherHell
     Stream* stream = find_or_make_stream(turn, hello.stream);
     if (std::string why = objection(turn, stream, hello); !why.empty()) {
         reject(turn, session, std::move(why), kRetryAfterMs);
+        if (stream != nullptr && !stream->publisher_session) {
+            stream->claim_by = std::min(stream->claim_by, turn.now + kRivalClaimPeriod);
+            advance(turn, *stream);
+        }
         return;
     }
     const bool is_back = stream->publisher == hello.publisher;
@@ -128,10 +132,8 @@ void request_publish(Turn& turn, SessionId session, const control::PublisherHell
     }
     if (stream->desired != control::DesiredState::unspecified) {
         send_desired(turn, *stream);
-    } else if (stream->step == StreamStep::started) {
-        stream->unwatched_since.reset();  // adopted: close-after begins with its publisher
-        direct_publisher(turn, *stream, control::DesiredState::start);
-    } else if (held_until(turn.state, *stream, turn.now) == turn.now) {
+    } else if (stream->step != StreamStep::started &&
+               held_until(turn.state, *stream, turn.now) == turn.now) {
         direct_publisher(turn, *stream, control::DesiredState::wait);
     }
     advance(turn, *stream);

@@ -102,6 +102,52 @@ bool may_continue(const Stream& stream, const control::StreamReport& report) {
     return is_undecided && (!report.publisher || stream.publisher == report.publisher);
 }
 
+/// A presence that has just started asks this instead: several data servers may have the stream,
+/// all but one of them only because nobody told them to close it, and whoever has claimed it
+/// already may have been the quicker of two publishers, not the one that transmits. It goes on
+/// where a publisher was accepted and most consumers are.
+bool may_continue_settling(const Stream& stream, const control::StreamReport& report) {
+    if (!report.publisher) {
+        return false;
+    }
+    if (stream.step == StreamStep::idle) {
+        return !stream.publisher || stream.desired == control::DesiredState::unspecified;
+    }
+    const bool was_assigned_by_us = stream.hand_outs > 0;
+    return stream.step == StreamStep::started && !was_assigned_by_us &&
+           report.consumers.size() > stream.flows.size();
+}
+
+/// Keeps open for now what the data server has open.
+void spare(DataServer& server, const control::StreamReport& report) {
+    server.spared[report.stream] = {report.stream, report.name, report.publisher, 0};
+}
+
+/// The stream was taken for one that goes on at another data server.
+void leave_other_copy(Turn& turn, Stream& stream) {
+    if (DataServer* other = find_server(turn.state, stream.server)) {
+        if (const auto copy = other->desired.extract(stream.id)) {
+            other->spared[stream.id] = copy.mapped();
+            arm_session(turn, other->session);
+        }
+        forget_flows(stream);
+    }
+}
+
+/// The data server has accepted another publisher than the one that has claimed the stream.
+void replace_claimant(Turn& turn, Stream& stream, PeerId publisher) {
+    const SessionId claimant = std::exchange(stream.publisher_session, SessionId{});
+    stream.publisher = publisher;
+    stream.claim_by = turn.now + (claimant ? kRivalClaimPeriod : kClaimPeriod);
+    stream.desired = control::DesiredState::unspecified;
+    if (claimant) {
+        reject(turn,
+               claimant,
+               fmt::format("the stream {} has another publisher", stream.name),
+               kRetryAfterMs);
+    }
+}
+
 /// The stream goes on where the data server has it.
 void continue_stream(Turn& turn,
                      DataServer& server,
@@ -109,9 +155,9 @@ void continue_stream(Turn& turn,
                      const control::StreamReport& report) {
     const bool was_told = stream.step == StreamStep::displaced &&
                           stream.endpoint == report.endpoint && stream.lost_server == server.name;
-    if (!stream.publisher) {
-        stream.publisher = report.publisher;
-        stream.claim_by = turn.now + kClaimPeriod;
+    leave_other_copy(turn, stream);
+    if (!stream.publisher || (report.publisher && stream.publisher != report.publisher)) {
+        replace_claimant(turn, stream, report.publisher);
     }
     stream.server = server.name;
     stream.step = StreamStep::started;
@@ -121,7 +167,8 @@ void continue_stream(Turn& turn,
     stream.transmitting = stream.publisher && report.publisher == stream.publisher;
     open_at(turn, server, stream);
     turn.log(about(stream, EventKind::adopted, "open at " + to_string(report.endpoint)));
-    if (stream.publisher_session && !(was_told && stream.transmitting)) {
+    const bool is_undirected = stream.desired == control::DesiredState::unspecified;
+    if (stream.publisher_session && !is_undirected && !(was_told && stream.transmitting)) {
         direct_publisher(turn, stream, control::DesiredState::start);
     }
 }
@@ -138,8 +185,12 @@ void compare_reported(Turn& turn, DataServer& server, const control::StreamRepor
             (stream->step == StreamStep::started && stream->endpoint != report.endpoint)) {
             start_stream(turn, *stream, report.endpoint);
         }
-    } else if (may_continue(*stream, report)) {
+    } else if (is_settling(turn.state, turn.now) && stream->step != StreamStep::displaced
+                   ? may_continue_settling(*stream, report)
+                   : may_continue(*stream, report)) {
         continue_stream(turn, server, *stream, report);
+    } else if (is_settling(turn.state, turn.now)) {
+        spare(server, report);
     }
     if (stream->server == server.name) {
         take_flows(turn, *stream, report);
@@ -195,6 +246,7 @@ void attach(Turn& turn, SessionId session, const control::DataServerHello& hello
     server.reported.clear();
     server.reports_done = false;
     server.in_flight = false;
+    server.spared.clear();
     server.sent.clear();
     server.applied.clear();
     server.generation_sent = std::max(server.generation_sent, hello.applied_generation);
@@ -304,6 +356,7 @@ void detach(Turn& turn, DataServer& server, std::string_view reason) {
     server.reports_done = false;
     server.in_flight = false;
     server.desired.clear();
+    server.spared.clear();
     server.sent.clear();
     server.applied.clear();
     server.reported.clear();

@@ -25,6 +25,9 @@ control::StreamSet full_set(const Turn& turn, const DataServer& server) {
     for (const auto& [id, desired] : server.desired) {
         set.open.push_back(desired);
     }
+    for (const auto& [id, spared] : server.spared) {
+        set.open.push_back(spared);
+    }
     return set;
 }
 
@@ -38,7 +41,7 @@ control::StreamSet changed_set(const DataServer& server) {
         }
     }
     for (const auto& [id, sent] : server.sent) {
-        if (!server.desired.contains(id)) {
+        if (!server.desired.contains(id) && !server.spared.contains(id)) {
             set.close.push_back(id);
         }
     }
@@ -56,6 +59,7 @@ void put_in_flight(Turn& turn, DataServer& server, control::StreamSet set) {
     server.in_flight = true;
     server.full_wanted = set.keep_others;
     server.sent = server.desired;
+    server.sent.insert(server.spared.begin(), server.spared.end());
     server.sent_at = turn.now;
     turn.act(ToDataServer{server.session, std::move(set)});
     arm_session(turn, server.session);
@@ -64,6 +68,7 @@ void put_in_flight(Turn& turn, DataServer& server, control::StreamSet set) {
 /// The data server will not open the stream: another one has to.
 void refuse_stream(Turn& turn, DataServer& server, StreamId id, const std::string& reason) {
     server.desired.erase(id);
+    server.spared.erase(id);
     server.sent.erase(id);
     Stream* stream = find(turn.state, id);
     if (stream == nullptr || stream->server != server.name) {
@@ -125,6 +130,9 @@ void complete_set(Turn& turn, DataServer& server) {
 void open_at(Turn& turn, DataServer& server, const Stream& stream) {
     server.desired[stream.id] = {
         stream.id, stream.name, stream.publisher, stream.max_bits_per_second};
+    if (server.spared.erase(stream.id) > 0) {
+        server.sent.erase(stream.id);  // as one of ours it has yet to be sent
+    }
     send_set(turn, server);
 }
 
@@ -150,6 +158,13 @@ void send_set(Turn& turn, DataServer& server) {
     }
     if (!set.open.empty() || !set.close.empty()) {
         put_in_flight(turn, server, std::move(set));
+    }
+}
+
+void close_spared(Turn& turn, DataServer& server) {
+    if (!server.spared.empty() && !is_settling(turn.state, turn.now)) {
+        server.spared.clear();
+        send_set(turn, server);
     }
 }
 

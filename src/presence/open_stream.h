@@ -15,6 +15,8 @@ void open_at(Turn& turn, DataServer& server, const Stream& stream);
 void close_at(Turn& turn, DataServer& server, StreamId stream);
 /// Sends what changed in the set since the last, unless one is in flight or nothing changed.
 void send_set(Turn& turn, DataServer& server);
+/// Once presence has settled: has the data server close what it was spared.
+void close_spared(Turn& turn, DataServer& server);
 /// While a set is unanswered: sends it again in full when due. Returns: false if the data server
 /// has not answered for kSetPatience and must be taken for lost.
 [[nodiscard]] bool resend_set(Turn& turn, DataServer& server);

@@ -145,10 +145,12 @@ void attend_session(Turn& turn, SessionId id) {
         return;
     }
     send_heartbeat(turn, id, session);
-    if (DataServer* server = find_server(turn.state, session.server);
-        server != nullptr && !resend_set(turn, *server)) {
-        end_session(turn, id, "it does not acknowledge its streams");
-        return;
+    if (DataServer* server = find_server(turn.state, session.server)) {
+        close_spared(turn, *server);
+        if (!resend_set(turn, *server)) {
+            end_session(turn, id, "it does not acknowledge its streams");
+            return;
+        }
     }
     if (const auto consumer = turn.state.consumers.find(id);
         consumer != turn.state.consumers.end()) {
@@ -167,10 +169,14 @@ void arm_session(Turn& turn, SessionId id) {
     if (session.greeted && session.kind != SessionKind::data_server) {
         due = std::min(due, session.beat_at);
     }
-    if (const DataServer* server = find_server(turn.state, session.server);
-        server != nullptr && server->in_flight) {
-        due = std::min(due, server->sent_at + kResendInterval);
-        due = std::min(due, server->unanswered_since + kSetPatience);
+    if (const DataServer* server = find_server(turn.state, session.server)) {
+        if (server->in_flight) {
+            due = std::min(due, server->sent_at + kResendInterval);
+            due = std::min(due, server->unanswered_since + kSetPatience);
+        }
+        if (!server->spared.empty()) {
+            due = std::min(due, turn.state.started_at + kSettlePeriod);
+        }
     }
     if (const auto consumer = turn.state.consumers.find(id);
         consumer != turn.state.consumers.end()) {

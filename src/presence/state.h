@@ -50,6 +50,7 @@ inline constexpr std::chrono::seconds kSetPatience{3};       // a data server mu
 inline constexpr std::chrono::seconds kPublisherAbsence{3};  // then it is gone
 inline constexpr std::chrono::seconds kStopPatience{3};  // then its stream is closed all the same
 inline constexpr std::chrono::seconds kClaimPeriod{15};  // for adopted streams
+inline constexpr std::chrono::seconds kRivalClaimPeriod{5};   // if another publisher asks
 inline constexpr std::chrono::seconds kDisplacedPatience{3};  // then consumers are told to wait
 inline constexpr std::chrono::seconds kSettlePeriod{3};       // after presence began to lead
 inline constexpr std::chrono::seconds kRecoveryMost{15};      // for data servers to come back
@@ -99,6 +100,9 @@ struct DataServer {
     // The set of streams it is to have open, what was sent of it, and what it acknowledged. One
     // set is in flight at a time, so that every change is made to an acknowledged generation.
     std::map<StreamId, control::DesiredStream> desired;
+    // Not in `desired`: what it has open of no use to us, until a presence that has just started
+    // knows enough to have it closed.
+    std::map<StreamId, control::DesiredStream> spared;
     std::map<StreamId, control::DesiredStream> sent;
     std::set<StreamId> applied;
     std::uint64_t generation_sent = 0;

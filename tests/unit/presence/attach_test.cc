@@ -258,9 +258,95 @@ TEST(Attach, RestartedPresenceLetsAPublisherGoOnUntilItKnowsMore) {
     ScriptedServer& server = world.new_server("ds1");
     open_before(server, "news", publisher.id);
     world.attach(server);
+    EXPECT_TRUE(publisher.told.empty()) << "it transmits where it should";
+    EXPECT_EQ(consumer.told.back().endpoint->port, 25'000);
+    world.pass(3s);
     EXPECT_EQ(publisher.told.back().state, DesiredState::start);
     EXPECT_EQ(publisher.told.back().endpoint->port, 25'000);
-    EXPECT_EQ(consumer.told.back().endpoint->port, 25'000);
+}
+
+TEST(Attach, RestartedPresenceGivesAStreamBackToWhoTransmits) {
+    World world;
+    world.state.started_at = world.now;
+    ScriptedPublisher& rival = world.add_publisher("news");
+    ScriptedServer& server = world.new_server("ds1");
+    open_before(server, "news", PeerId{77});
+    world.attach(server);
+    EXPECT_TRUE(rival.rejected.has_value()) << "it was only the first to come back";
+    EXPECT_TRUE(server.open.contains(stream_id_of("news")));
+    ScriptedPublisher& publisher = world.new_publisher("news");
+    publisher.id = PeerId{77};
+    world.publish(publisher);
+    world.pass(3s);
+    ASSERT_FALSE(publisher.told.empty());
+    EXPECT_EQ(publisher.told.back().endpoint->port, 25'000);
+}
+
+TEST(Attach, RivalWaitsFiveSecondsForAPublisherThatDoesNotComeBack) {
+    World world;
+    ScriptedServer& server = world.add_server("ds1");
+    world.cut(server.session);
+    open_before(server, "news", PeerId{77});
+    world.attach(server);
+    ScriptedPublisher& rival = world.add_publisher("news");
+    EXPECT_TRUE(rival.rejected.has_value());
+    world.pass(4'999ms);
+    world.publish(rival);
+    EXPECT_TRUE(rival.told.empty());
+    world.pass(1ms);
+    world.publish(rival);
+    ASSERT_FALSE(rival.told.empty());
+    EXPECT_EQ(rival.told.back().state, DesiredState::start);
+}
+
+TEST(Attach, RestartedPresenceGoesOnWhereMostConsumersAre) {
+    World world;
+    world.state.started_at = world.now;
+    const StreamId news = stream_id_of("news");
+    ScriptedPublisher& publisher = world.add_publisher("news");
+    ScriptedServer& left = world.new_server("ds1");
+    open_before(left, "news", publisher.id);
+    world.attach(left);
+    ScriptedServer& server = world.new_server("ds2");
+    open_before(server, "news", publisher.id);
+    server.open[news].endpoint.port = 26'000;
+    server.open[news].flows[PeerId{5}].consumer = PeerId{5};
+    world.attach(server);
+    EXPECT_TRUE(server.open.contains(news));
+    EXPECT_TRUE(left.open.contains(news)) << "nothing is closed before presence has settled";
+    EXPECT_EQ(world.add_consumer("news").told.back().endpoint->port, 26'000);
+    world.pass(3s);
+    ASSERT_EQ(publisher.told.size(), 1);
+    EXPECT_EQ(publisher.told.back().endpoint->port, 26'000);
+    EXPECT_TRUE(server.open.contains(news));
+    EXPECT_FALSE(left.open.contains(news));
+}
+
+TEST(Attach, RestartedPresenceClosesWhatNobodyPublishesOnlyWhenItHasSettled) {
+    World world;
+    world.state.started_at = world.now;
+    ScriptedServer& server = world.new_server("ds1");
+    open_before(server, "news", PeerId{});
+    world.attach(server);
+    world.pass(2'999ms);
+    EXPECT_TRUE(server.open.contains(stream_id_of("news")));
+    world.pass(1ms);
+    EXPECT_FALSE(server.open.contains(stream_id_of("news")));
+}
+
+TEST(Attach, RestartedPresenceStopsNobodyBeforeConsumersCanBeBack) {
+    World world;
+    world.state.started_at = world.now;
+    ScriptedPublisher& publisher = world.add_publisher("news");
+    ScriptedServer& server = world.new_server("ds1");
+    open_before(server, "news", publisher.id);
+    world.attach(server);
+    world.cut(server.session);
+    world.pass(2'999ms);
+    EXPECT_TRUE(publisher.told.empty());
+    world.pass(1ms);
+    ASSERT_FALSE(publisher.told.empty());
+    EXPECT_EQ(publisher.told.front().state, DesiredState::stop);
 }
 
 TEST(Attach, FreshSystemDoesNotWaitToSettle) {
