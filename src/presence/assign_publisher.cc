@@ -132,9 +132,6 @@ void request_publish(Turn& turn, SessionId session, const control::PublisherHell
     }
     if (stream->desired != control::DesiredState::unspecified) {
         send_desired(turn, *stream);
-    } else if (stream->step != StreamStep::started &&
-               held_until(turn.state, *stream, turn.now) == turn.now) {
-        direct_publisher(turn, *stream, control::DesiredState::wait);
     }
     advance(turn, *stream);
     arm_session(turn, session);

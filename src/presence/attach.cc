@@ -154,6 +154,7 @@ void continue_stream(Turn& turn,
                      Stream& stream,
                      const control::StreamReport& report) {
     const bool was_told = stream.step == StreamStep::displaced &&
+                          stream.desired == control::DesiredState::start &&
                           stream.endpoint == report.endpoint && stream.lost_server == server.name;
     leave_other_copy(turn, stream);
     if (!stream.publisher || (report.publisher && stream.publisher != report.publisher)) {

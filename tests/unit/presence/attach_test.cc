@@ -349,6 +349,22 @@ TEST(Attach, RestartedPresenceStopsNobodyBeforeConsumersCanBeBack) {
     EXPECT_EQ(publisher.told.front().state, DesiredState::stop);
 }
 
+TEST(Attach, PublisherOfAnAdoptedStreamThatWasLostAgainIsNotToldToWait) {
+    World world;
+    ScriptedServer& server = world.new_server("ds1");
+    ScriptedPublisher& publisher = world.new_publisher("news");
+    open_before(server, "news", publisher.id);
+    world.attach(server);
+    world.add_consumer("news");
+    world.cut(server.session);
+    world.publish(publisher);
+    EXPECT_TRUE(publisher.told.empty()) << "it transmits, and its data server relays on";
+    world.pass(1s);
+    world.attach(server);
+    ASSERT_EQ(publisher.told.size(), 1);
+    EXPECT_EQ(publisher.told.back().state, DesiredState::start);
+}
+
 TEST(Attach, FreshSystemDoesNotWaitToSettle) {
     World world;
     world.state.started_at = world.now;
