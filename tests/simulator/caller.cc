@@ -99,9 +99,10 @@ void Caller::retire() {
 }
 
 void Caller::dial_later(nanoseconds pause_least) {
-    is_connected_ = false;
+    const bool is_turned_away = std::exchange(is_connected_, false);
     on_detached();
-    failures_ = was_answered_ ? 1 : failures_ + 1;
+    // A presence server that takes the call and ends it at once says who leads.
+    failures_ = was_answered_ || is_turned_away ? 1 : failures_ + 1;
     const nanoseconds full =
         std::min<nanoseconds>(milliseconds(100) * (1U << std::min(failures_ - 1, 5U)), kPauseMost);
     const nanoseconds pause = std::max(around_.random.between(full / 2, full), pause_least);

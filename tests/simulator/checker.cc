@@ -51,7 +51,7 @@ void Checker::on_obeyed(NodeId server, std::uint64_t epoch) {
 /// Another presence led before, and data servers have had no time to say what they carry.
 bool Checker::is_recovering(std::uint64_t epoch) const {
     const auto lead = leads_.find(epoch);
-    return lead != leads_.end() && epoch > 1 &&
+    return lead != leads_.end() && epoch > 1 && !lead->second.is_disturbed &&
            around_.now() < lead->second.since + presence::kSettlePeriod;
 }
 
@@ -73,9 +73,12 @@ bool Checker::is_fed(const DataServerModel& server,
            !around_.network->is_cut(Plane::data, from, server.id());
 }
 
+const DataServerModel& Checker::server_at(const Endpoint& endpoint) const {
+    return static_cast<const DataServerModel&>(around_.network->node(node_at(endpoint.ip)));
+}
+
 bool Checker::is_sent(const ConsumerModel& consumer, const Endpoint& from) const {
-    const auto& server =
-        static_cast<const DataServerModel&>(around_.network->node(node_at(from.ip)));
+    const DataServerModel& server = server_at(from);
     const StreamId stream = consumer.stream_id();
     if (!consumer.is_running() || !is_fed(server, stream, from) ||
         around_.network->is_cut(Plane::data, server.id(), consumer.id())) {
@@ -109,6 +112,9 @@ bool Checker::is_watched(const DataServerModel& server, StreamId stream) const {
 
 void Checker::on_set_sent(const Node& node, const control::StreamSet& set) {
     const auto& server = static_cast<const DataServerModel&>(node);
+    if (set.epoch < leads_.rbegin()->first) {
+        leads_.rbegin()->second.is_disturbed = true;
+    }
     if (!is_recovering(set.epoch) || set.epoch < server.epoch()) {
         return;
     }
@@ -127,9 +133,16 @@ void Checker::on_set_sent(const Node& node, const control::StreamSet& set) {
     }
 }
 
-bool Checker::is_lost(const presence::State& state, const DataServerModel& server) {
-    const auto known = state.servers.find(server.name());
-    return known != state.servers.end() && !known->second.session;
+bool Checker::claims_publisher(const std::optional<Endpoint>& place, StreamId stream) const {
+    return place.has_value() && server_at(*place).is_alive() &&
+           server_at(*place).join().publisher_of(stream) != nullptr;
+}
+
+bool Checker::was_lost(const presence::State& state, const DataServerModel& server) {
+    const auto events = state.events.after(0, "", presence::EventLog::kEventsMax);
+    return std::ranges::any_of(events, [&server](const presence::LoggedEvent& event) {
+        return event.kind == presence::EventKind::server_gone && event.data_server == server.name();
+    });
 }
 
 void Checker::on_desired_sent(const presence::State& state,
@@ -137,7 +150,7 @@ void Checker::on_desired_sent(const presence::State& state,
                               const control::PublisherDesired& desired) {
     const auto& publisher = static_cast<const PublisherModel&>(node);
     if (!is_recovering(desired.epoch) || !publisher.is_sending() ||
-        desired.state == control::DesiredState::unspecified) {
+        claims_publisher(desired.endpoint, publisher.stream_id())) {
         return;
     }
     const StreamId stream = publisher.stream_id();
@@ -152,7 +165,7 @@ void Checker::on_desired_sent(const presence::State& state,
              desired.endpoint == open->second.endpoint)) {
             continue;
         }
-        if (is_watched(server, stream) && !is_lost(state, server)) {
+        if (is_watched(server, stream) && !was_lost(state, server)) {
             fail("I7",
                  fmt::format(
                      "a presence that recovers tells {}, which is watched at {}, to {}",
@@ -161,6 +174,23 @@ void Checker::on_desired_sent(const presence::State& state,
                      desired.state == control::DesiredState::start ? "go elsewhere" : "cease"));
         }
     }
+}
+
+void Checker::on_assignment_sent(const presence::State& state,
+                                 const Node& node,
+                                 const control::Assignment& assignment) {
+    const auto& consumer = static_cast<const ConsumerModel&>(node);
+    const Endpoint* place = consumer.place();
+    if (!is_recovering(assignment.epoch) || place == nullptr ||
+        assignment.state == control::AssignmentState::wait || assignment.endpoint == *place ||
+        !is_sent(consumer, *place) || claims_publisher(assignment.endpoint, consumer.stream_id()) ||
+        was_lost(state, server_at(*place))) {
+        return;
+    }
+    fail("I7",
+         fmt::format("a presence that recovers tells {}, which receives from {}, to go elsewhere",
+                     consumer.name(),
+                     server_at(*place).name()));
 }
 
 /// It is attached to the newest leader, and that one works.

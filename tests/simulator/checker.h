@@ -39,6 +39,9 @@ class Checker {
     void on_desired_sent(const presence::State& state,
                          const Node& publisher,
                          const control::PublisherDesired& desired);
+    void on_assignment_sent(const presence::State& state,
+                            const Node& consumer,
+                            const control::Assignment& assignment);
     void check_state(const presence::State& state);
     void check_deadline(const presence::State& state);
 
@@ -56,15 +59,21 @@ class Checker {
     struct Lead {
         NodeId presence;
         MonotonicTime since;
+        bool is_disturbed = false;  // an older leader has moved streams since
     };
 
     /// A publisher's content reaches the data server for this stream.
     [[nodiscard]] bool is_fed(const DataServerModel& server,
                               StreamId stream,
                               const Endpoint& endpoint) const;
+    [[nodiscard]] const DataServerModel& server_at(const Endpoint& endpoint) const;
     [[nodiscard]] bool is_watched(const DataServerModel& server, StreamId stream) const;
-    /// This presence has had the data server's session and lost it again.
-    [[nodiscard]] static bool is_lost(const presence::State& state, const DataServerModel& server);
+    /// The data server has a publisher's session of this stream on record. Two that say so cannot
+    /// be told apart: one of them has lost a LEAVE.
+    [[nodiscard]] bool claims_publisher(const std::optional<Endpoint>& place,
+                                        StreamId stream) const;
+    /// This presence has had the data server's session and lost it: it may move its streams.
+    [[nodiscard]] static bool was_lost(const presence::State& state, const DataServerModel& server);
     [[nodiscard]] bool is_recovering(std::uint64_t epoch) const;
     [[nodiscard]] bool is_in_power(const DataServerModel& server) const;
     void check_streams(const presence::State& state);

@@ -9,35 +9,24 @@ namespace {
 constexpr milliseconds kShortest{20};
 constexpr milliseconds kLongest{6'000};
 constexpr milliseconds kReportInterval{100};
+constexpr milliseconds kSplitLeast{2'500};  // a lease, and until another one leads
+constexpr milliseconds kSplitBreaks{300};
 constexpr std::size_t kStreamsMax = 1'000;
 
 }  // namespace
 
 void Faults::plan(std::size_t count) {
-    plan(count,
-         {&Faults::crash,
-          &Faults::crash,
-          &Faults::crash_presence,
-          &Faults::pause,
-          &Faults::cut_control,
-          &Faults::cut_control,
-          &Faults::cut_data,
-          &Faults::isolate,
-          &Faults::break_calls,
-          &Faults::break_calls,
-          &Faults::slow_down,
-          &Faults::slow_reports,
-          &Faults::lose_store,
-          &Faults::lose_datagrams,
-          &Faults::lose_store,
-          &Faults::fill_server,
-          &Faults::load_server,
-          &Faults::move_user,
-          &Faults::move_user});
+    plan(count, {&Faults::crash,       &Faults::crash,          &Faults::crash_presence,
+                 &Faults::pause,       &Faults::cut_control,    &Faults::cut_control,
+                 &Faults::cut_data,    &Faults::isolate,        &Faults::break_calls,
+                 &Faults::break_calls, &Faults::slow_down,      &Faults::slow_reports,
+                 &Faults::lose_store,  &Faults::lose_datagrams, &Faults::split,
+                 &Faults::split,       &Faults::fill_server,    &Faults::load_server,
+                 &Faults::move_user,   &Faults::move_user});
 }
 
 void Faults::plan_for_presence(std::size_t count) {
-    plan(count, {&Faults::crash_presence, &Faults::pause_presence, &Faults::lose_store});
+    plan(count, {&Faults::restart_presence, &Faults::lose_store});
 }
 
 void Faults::plan(std::size_t count, std::initializer_list<Begin> kinds) {
@@ -79,9 +68,9 @@ Timeline::Job Faults::crash_presence() {
     return crash(pick(cast_.presences), around_.random.chance(0.1));
 }
 
-Timeline::Job Faults::pause() { return pause(some_node()); }
+Timeline::Job Faults::restart_presence() { return crash(pick(cast_.presences), false); }
 
-Timeline::Job Faults::pause_presence() { return pause(pick(cast_.presences)); }
+Timeline::Job Faults::pause() { return pause(some_node()); }
 
 Timeline::Job Faults::cut(const std::vector<Plane>& planes,
                           NodeId node,
@@ -170,9 +159,28 @@ Timeline::Job Faults::lose_datagrams() {
 }
 
 Timeline::Job Faults::lose_store() {
-    PresenceModel& presence = pick(cast_.presences);
-    presence.cut_store(around_.random.chance(0.5));
+    PresenceModel& presence = leader();
+    presence.cut_store(false);
     return [&presence] { presence.mend_store(); };
+}
+
+/// The leader goes on beyond its lease, another one leads, and peers change from one to the other.
+Timeline::Job Faults::split() {
+    PresenceModel& presence = leader();
+    presence.cut_store(true);
+    const MonotonicTime until =
+        std::min(end_, around_.now() + around_.random.between(kSplitLeast, kLongest));
+    for (MonotonicTime at = around_.now() + kSplitLeast; at < until; at += kSplitBreaks) {
+        around_.timeline.at(at, [this] { break_calls(); });
+    }
+    around_.timeline.at(until, [&presence] { presence.mend_store(); });
+    return nullptr;
+}
+
+PresenceModel& Faults::leader() {
+    const auto found =
+        std::ranges::find_if(cast_.presences, [](const auto& one) { return one->leads(); });
+    return found == cast_.presences.end() ? pick(cast_.presences) : **found;
 }
 
 Timeline::Job Faults::fill_server() {

@@ -28,7 +28,7 @@ class Faults {
 
     /// Draws and plans so many faults between now and the end.
     void plan(std::size_t count);
-    /// Only crashes, pauses and restarts of presence servers.
+    /// Only crashes and restarts of presence servers, and leaders that lose their store.
     void plan_for_presence(std::size_t count);
 
   private:
@@ -39,7 +39,7 @@ class Faults {
     Timeline::Job crash();
     Timeline::Job crash_presence();
     Timeline::Job pause();
-    Timeline::Job pause_presence();
+    Timeline::Job restart_presence();
     Timeline::Job cut_control();
     Timeline::Job cut_data();
     Timeline::Job isolate();
@@ -48,6 +48,7 @@ class Faults {
     Timeline::Job slow_reports();
     Timeline::Job lose_datagrams();
     Timeline::Job lose_store();
+    Timeline::Job split();
     Timeline::Job fill_server();
     Timeline::Job load_server();
     Timeline::Job move_user();
@@ -59,6 +60,7 @@ class Faults {
                       NodeId node,
                       const std::vector<NodeId>& others);
     Node& some_node();
+    PresenceModel& leader();
     template <typename Model>
     Model& pick(std::vector<std::unique_ptr<Model>>& models) {
         return *models[around_.random.below(models.size())];

@@ -23,11 +23,13 @@ struct Arguments {
     std::uint64_t seeds = 1'000;
     std::uint64_t lines = kTraceLines;
     bool trace = false;
+    bool only_presence_fails = false;
     std::size_t flaw = 0;
 };
 
 Plan plan_of(const Arguments& arguments) {
     Plan plan;
+    plan.only_presence_fails = arguments.only_presence_fails;
     plan.flaws.presence.forgets_reports = arguments.flaw == 1;
     plan.flaws.data_server.obeys_any_epoch = arguments.flaw == 2;
     plan.flaws.presence.says_once = arguments.flaw == 3;
@@ -105,6 +107,9 @@ int main(int argc, char** argv) {
     options.number("seeds", arguments.seeds, 1, 1'000'000'000, "how many to run");
     options.number("first", arguments.first, 1, UINT64_MAX / 2, "the first of them");
     options.flag("trace", arguments.trace, "print all that happened, not only the last of it");
+    options.flag("only-presence-fails",
+                 arguments.only_presence_fails,
+                 "only presence servers fail, and no consumer may miss anything");
     options.choice("flaw",
                    arguments.flaw,
                    {"none", "forgets-reports", "obeys-any-epoch", "says-once"},

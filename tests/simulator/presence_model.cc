@@ -151,6 +151,7 @@ void PresenceModel::on_message(CallId call, Message& message) {
         return;
     }
     if (auto* from_server = std::get_if<control::DataServerMessage>(&message)) {
+        blind(*from_server);
         move(presence::FromDataServer{session, std::move(*from_server)});
     } else if (auto* from_publisher = std::get_if<control::PublisherMessage>(&message)) {
         move(presence::FromPublisher{session, std::move(*from_publisher)});
@@ -166,10 +167,22 @@ void PresenceModel::on_ended(CallId call) {
     }
 }
 
+/// A stale leader goes on as if it had commanded before it could read this.
+void PresenceModel::blind(control::DataServerMessage& message) const {
+    if (!is_stale_) {
+        return;
+    }
+    if (auto* hello = std::get_if<control::DataServerHello>(&message)) {
+        hello->epoch_seen = std::min(hello->epoch_seen, state_.facts.epoch - 1);
+    } else if (auto* applied = std::get_if<control::Applied>(&message)) {
+        applied->epoch = std::min(applied->epoch, state_.facts.epoch);
+    }
+}
+
 /// A data server has obeyed a later leader than this one.
 bool PresenceModel::is_outranked(const presence::Event& event) const {
     const auto* said = std::get_if<presence::FromDataServer>(&event);
-    if (around_.presences == 1 || said == nullptr) {
+    if (around_.presences == 1 || said == nullptr || is_stale_) {
         return false;
     }
     const auto* hello = std::get_if<control::DataServerHello>(&said->message);
@@ -252,6 +265,10 @@ void PresenceModel::perform(presence::ToPublisher& action) {
 }
 
 void PresenceModel::perform(presence::ToConsumer& action) {
+    if (const auto* assignment = std::get_if<control::Assignment>(&action.message)) {
+        around_.checker->on_assignment_sent(
+            state_, around_.network->caller(action.session.value), *assignment);
+    }
     around_.network->send(action.session.value, Side::presence, std::move(action.message));
 }
 

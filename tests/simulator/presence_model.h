@@ -70,6 +70,7 @@ class PresenceModel final : public Node {
     void lead(std::uint64_t epoch);
     /// Ends as a process does that must not command any longer.
     void step_down();
+    void blind(control::DataServerMessage& message) const;
     [[nodiscard]] bool is_outranked(const presence::Event& event) const;
     [[nodiscard]] bool is_withheld(const presence::Event& event);
     void move(const presence::Event& event);

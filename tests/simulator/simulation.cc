@@ -1,5 +1,6 @@
 #include "simulator/simulation.h"
 
+#include "base/units.h"
 #include "simulator/faults.h"
 
 #include <algorithm>
@@ -46,6 +47,7 @@ class Simulation {
     Checker checker_;
     Arbiter arbiter_;
     Cast cast_;
+    bool must_receive_ = false;
 };
 
 Simulation::Simulation(std::uint64_t seed, const Plan& plan)
@@ -148,6 +150,9 @@ void Simulation::mend() {
 
 void Simulation::watch() {
     checker_.watch();
+    if (must_receive_ && !all_receive()) {
+        checker_.fail("I7", "only presence failed, but nothing comes to" + who_waits());
+    }
     for (const auto& presence : cast_.presences) {
         if (presence->leads()) {
             checker_.check_state(presence->state());
@@ -219,19 +224,26 @@ std::string Simulation::who_goes_on() const {
 
 Outcome Simulation::run() {
     start_all();
-    const MonotonicTime faults_end = kStart + around_.random.between(seconds(4), seconds(12));
+    MonotonicTime faults_end = kStart + around_.random.between(seconds(4), seconds(12));
+    const std::size_t count = around_.random.below(kFaultsMax + 1);
+    if (plan_.only_presence_fails) {
+        run_until(kStart + kReceiveWithin, [this] { return all_receive(); });
+        must_receive_ = true;
+        faults_end += around_.now() - kStart;
+    }
     Faults faults(around_, cast_, faults_end);
-    faults.plan(around_.random.below(kFaultsMax + 1));
+    plan_.only_presence_fails ? faults.plan_for_presence(count) : faults.plan(count);
     run_to(faults_end);
     mend();
     if (const auto at = run_until(faults_end + kReceiveWithin, [this] { return all_receive(); })) {
         outcome_.recovered_after = *at - faults_end;
     } else {
-        checker_.fail(
-            "I2",
-            fmt::format(
-                "{} s after the faults nothing comes to{}", kReceiveWithin.count(), who_waits()));
+        checker_.fail("I2",
+                      fmt::format("{} after the faults nothing comes to{}",
+                                  format_duration(kReceiveWithin),
+                                  who_waits()));
     }
+    must_receive_ = false;
     for (const auto& consumer : cast_.consumers) {
         consumer->quit();
     }
@@ -241,7 +253,8 @@ Outcome Simulation::run() {
     } else {
         checker_.fail(
             "I2",
-            fmt::format("{} s after the last consumer:{}", kStopWithin.count(), who_goes_on()));
+            fmt::format(
+                "{} after the last consumer:{}", format_duration(kStopWithin), who_goes_on()));
     }
     outcome_.violation = checker_.violation();
     outcome_.trace = around_.trace.lines();

@@ -26,7 +26,8 @@ struct Flaws {
 struct Plan {
     Size size;
     Flaws flaws;
-    std::size_t trace_lines = 0;  // of the newest, kept for the outcome
+    bool only_presence_fails = false;  // then no consumer may miss content while it lasts
+    std::size_t trace_lines = 0;       // of the newest, kept for the outcome
 };
 
 struct Outcome {
@@ -38,12 +39,18 @@ struct Outcome {
     std::deque<std::string> trace;
 };
 
-// After the faults, until every wanting consumer receives, at most. What can follow one another:
-// the silence of a peer and its next call; presence's own settling; a STOP that is not
-// acknowledged; a set that is not acknowledged; a refusal; a lease of presence; a JOIN that was
-// not answered.
-inline constexpr seconds kReceiveWithin{25};
-inline constexpr seconds kStopWithin{30};
+/// I2, after the faults: how long until every wanting consumer receives. Most runs need less than
+/// 3 s; the bound is what timeouts of the protocol can add up to one after another: a publisher
+/// finds out that its session is dead and dials again (3 s of silence, 2 s of pause), or the one
+/// that does not come back is given up for another that then asks again (kRivalClaimPeriod, 1 s); a
+/// STOP and a set that nobody acknowledges (kStopPatience, kSetPatience).
+inline constexpr nanoseconds kReceiveWithin = presence::kPeerSilence + seconds(2) +
+                                              presence::kRivalClaimPeriod + seconds(1) +
+                                              presence::kStopPatience + presence::kSetPatience;
+/// Until no publisher sends and nothing is open: a LEAVE was lost and the flow's lease has to end,
+/// or a stream was adopted whose publisher never comes back; then close-after, STOP, the set.
+inline constexpr nanoseconds kStopWithin =
+    presence::kClaimPeriod + seconds(5) + presence::kStopPatience + presence::kSetPatience;
 
 /// One run: peers and presence servers drawn from the seed, faults, an end to them, an end to all
 /// consumers. Stops at the first broken invariant.
