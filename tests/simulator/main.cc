@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
+#include <exception>
 #include <vector>
 
 namespace {
@@ -21,7 +21,6 @@ struct Arguments {
     std::uint64_t seed = 0;  // 0: many
     std::uint64_t first = 1;
     std::uint64_t seeds = 1'000;
-    std::uint64_t lines = kTraceLines;
     bool trace = false;
     bool only_presence_fails = false;
     std::size_t flaw = 0;
@@ -38,7 +37,7 @@ Plan plan_of(const Arguments& arguments) {
 
 void print_failure(const Arguments& arguments, const Outcome& outcome) {
     Plan plan = plan_of(arguments);
-    plan.trace_lines = arguments.trace ? 1'000'000 : arguments.lines;
+    plan.trace_lines = arguments.trace ? 1'000'000 : kTraceLines;
     const Outcome again = simulate(outcome.seed, plan);
     for (const std::string& line : again.trace) {
         fmt::print("{}\n", line);
@@ -98,9 +97,7 @@ int run_many(const Arguments& arguments) {
     return failures == 0 ? 0 : 1;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, const char* const* argv) {
     Arguments arguments;
     Options options(kProgram, "runs the presence core among simulated peers and faults");
     options.number("seed", arguments.seed, 0, UINT64_MAX, "run this one alone; 0: --seeds many");
@@ -129,4 +126,14 @@ int main(int argc, char** argv) {
         arguments.seeds = 1;
     }
     return run_many(arguments);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        return run(argc, argv);
+    } catch (const std::exception& error) {  // out of memory
+        return fail(kProgram, {ErrorCode::system, error.what()});
+    }
 }

@@ -20,7 +20,7 @@ std::size_t index(Side side) noexcept { return static_cast<std::size_t>(side); }
 
 void Network::add(Node& node) {
     nodes_.push_back(&node);
-    delays_.push_back(kDelayMost);
+    delays_.emplace_back(kDelayMost);
     for (auto& plane : cuts_) {
         plane.assign(nodes_.size() * nodes_.size(), 0);
     }
