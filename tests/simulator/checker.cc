@@ -24,11 +24,11 @@ void Checker::fail(std::string invariant, std::string text) {
     }
 }
 
-void Checker::on_lead(NodeId presence, std::uint64_t epoch) {
-    if (!leads_.empty() && epoch <= leads_.rbegin()->first) {
-        fail("I1", fmt::format("epoch {} is given to a second leader", epoch));
+void Checker::on_lead(NodeId presence, const presence::Durable& facts) {
+    if (!leads_.empty() && facts.epoch <= leads_.rbegin()->first) {
+        fail("I1", fmt::format("epoch {} is given to a second leader", facts.epoch));
     }
-    leads_[epoch] = {presence, around_.now()};
+    leads_[facts.epoch] = {presence, around_.now(), facts.servers};
 }
 
 void Checker::on_obeyed(NodeId server, std::uint64_t epoch) {
@@ -145,10 +145,24 @@ bool Checker::was_lost(const presence::State& state, const DataServerModel& serv
     });
 }
 
+bool Checker::can_expect(const presence::State& state, const DataServerModel& server) const {
+    const std::uint64_t epoch = state.facts.epoch;
+    const auto& recorded = leads_.at(epoch).recorded;
+    return recorded.contains(server.name()) ||
+           std::ranges::any_of(state.servers, [&](const auto& entry) {
+               const std::uint64_t seen = entry.second.hello.epoch_seen;
+               return seen != 0 && seen < epoch && !recorded.contains(entry.first);
+           });
+}
+
 void Checker::on_desired_sent(const presence::State& state,
                               const Node& node,
                               const control::PublisherDesired& desired) {
     const auto& publisher = static_cast<const PublisherModel&>(node);
+    const bool stays = desired.endpoint.has_value() && publisher.feeds(*desired.endpoint);
+    if (desired.epoch < leads_.rbegin()->first && !stays) {
+        leads_.rbegin()->second.is_disturbed = true;
+    }
     if (!is_recovering(desired.epoch) || !publisher.is_sending() ||
         claims_publisher(desired.endpoint, publisher.stream_id())) {
         return;
@@ -165,7 +179,7 @@ void Checker::on_desired_sent(const presence::State& state,
              desired.endpoint == open->second.endpoint)) {
             continue;
         }
-        if (is_watched(server, stream) && !was_lost(state, server)) {
+        if (is_watched(server, stream) && !was_lost(state, server) && can_expect(state, server)) {
             fail("I7",
                  fmt::format(
                      "a presence that recovers tells {}, which is watched at {}, to {}",
@@ -184,7 +198,7 @@ void Checker::on_assignment_sent(const presence::State& state,
     if (!is_recovering(assignment.epoch) || place == nullptr ||
         assignment.state == control::AssignmentState::wait || assignment.endpoint == *place ||
         !is_sent(consumer, *place) || claims_publisher(assignment.endpoint, consumer.stream_id()) ||
-        was_lost(state, server_at(*place))) {
+        was_lost(state, server_at(*place)) || !can_expect(state, server_at(*place))) {
         return;
     }
     fail("I7",

@@ -31,7 +31,7 @@ class Checker {
     explicit Checker(Surroundings& around) : around_(around) {}
 
     // By the models, as it happens.
-    void on_lead(NodeId presence, std::uint64_t epoch);
+    void on_lead(NodeId presence, const presence::Durable& facts);
     void on_boot(NodeId server) { obeyed_[server] = 0; }
     /// The data server has applied a set that said this epoch.
     void on_obeyed(NodeId server, std::uint64_t epoch);
@@ -59,7 +59,8 @@ class Checker {
     struct Lead {
         NodeId presence;
         MonotonicTime since;
-        bool is_disturbed = false;  // an older leader has moved streams since
+        std::set<std::string, std::less<>> recorded;  // data servers
+        bool is_disturbed = false;                    // an older leader has moved streams since
     };
 
     /// A publisher's content reaches the data server for this stream.
@@ -74,6 +75,11 @@ class Checker {
                                         StreamId stream) const;
     /// This presence has had the data server's session and lost it: it may move its streams.
     [[nodiscard]] static bool was_lost(const presence::State& state, const DataServerModel& server);
+    /// A presence can know that it has to wait for this data server: it was on record when that
+    /// presence began to lead, or another one that was not has shown that the record has gaps. The
+    /// store may have failed until the presence before was gone.
+    [[nodiscard]] bool can_expect(const presence::State& state,
+                                  const DataServerModel& server) const;
     [[nodiscard]] bool is_recovering(std::uint64_t epoch) const;
     [[nodiscard]] bool is_in_power(const DataServerModel& server) const;
     void check_streams(const presence::State& state);

@@ -65,10 +65,12 @@ PresenceModel::PresenceModel(Surroundings& around,
       flaw_(flaw) {}
 
 void PresenceModel::on_start() {
-    if (around_.presences == 1) {
+    if (around_.presences > 1) {
+        campaign();
+    } else if (!is_store_cut_) {
         lead(arbiter_.acquire(id(), now(), nanoseconds(0)).value());
     } else {
-        campaign();
+        after(kRestartAfter, [this] { on_start(); });  // its epoch cannot be made durable
     }
 }
 
@@ -124,7 +126,7 @@ void PresenceModel::lead(std::uint64_t epoch) {
     presence::lead(state_, arbiter_.facts(), now());
     alarm_at_ = presence::kNever;
     leads_ = true;
-    around_.checker->on_lead(id(), epoch);
+    around_.checker->on_lead(id(), state_.facts);
 }
 
 void PresenceModel::step_down() {
