@@ -83,6 +83,9 @@ bool outruns_epoch(Turn& turn, const DataServer* known, const control::DataServe
     const std::uint64_t ours = turn.state.facts.epoch;
     if (!obeyed_us && hello.epoch_seen != 0 && turn.now < turn.state.started_at + kSettlePeriod) {
         turn.state.former_presence = true;
+        if (!turn.state.facts.servers.contains(hello.name)) {
+            turn.state.knows_servers = false;  // it was never put on record; there may be more
+        }
     }
     if (hello.epoch_seen > ours || (!obeyed_us && hello.epoch_seen == ours)) {
         raise_epoch(turn, hello.epoch_seen);

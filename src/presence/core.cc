@@ -141,11 +141,15 @@ std::vector<Action> step(State& state, const Event& event, MonotonicTime now) {
     Turn turn{state, now, {}};
     std::visit([&](const auto& what) { take(turn, what); }, event);
     finish_recovery(turn);
+    store_again(turn);
     return std::move(turn.actions);
 }
 
 MonotonicTime next_deadline(const State& state) {
-    return std::min({state.session_timers.next(), state.stream_timers.next(), recovery_due(state)});
+    return std::min({state.session_timers.next(),
+                     state.stream_timers.next(),
+                     recovery_due(state),
+                     state.store_again_at});
 }
 
 }  // namespace penstock::presence

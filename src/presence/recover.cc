@@ -87,6 +87,7 @@ void turn_all_away(Turn& turn) {
 void store_wanted(Turn& turn) {
     State& state = turn.state;
     if (!state.storing.has_value() && state.wanted != state.facts) {
+        state.store_again_at = kNever;
         state.storing = state.wanted;
         turn.act(StoreFacts{++state.stores, state.wanted});
     }
@@ -97,18 +98,31 @@ void take_stored(Turn& turn, const FactsStored& event) {
     if (!state.storing.has_value() || event.number != state.stores) {
         return;  // of a leadership that is over
     }
+    const bool is_news = std::exchange(state.store_trouble, event.trouble) != event.trouble;
     if (event.trouble.empty()) {
         state.facts = *std::exchange(state.storing, std::nullopt);
         store_wanted(turn);
         return;
     }
-    // What was wanted is not, and is given up; whoever needs it will want it again.
+    // What was wanted is not, and is given up; whoever needs it will want it again. Only data
+    // servers do not ask twice, and the next presence must know of all that have streams.
     state.storing.reset();
+    auto servers = std::move(state.wanted.servers);
     state.wanted = state.facts;
-    LoggedEvent failed;
-    failed.kind = EventKind::store_failed;
-    failed.detail = event.trouble;
-    turn.log(std::move(failed));
+    state.wanted.servers = std::move(servers);
+    state.store_again_at = state.wanted == state.facts ? kNever : turn.now + kStoreRetry;
+    if (is_news) {
+        LoggedEvent failed;
+        failed.kind = EventKind::store_failed;
+        failed.detail = event.trouble;
+        turn.log(std::move(failed));
+    }
+}
+
+void store_again(Turn& turn) {
+    if (turn.now >= turn.state.store_again_at) {
+        store_wanted(turn);
+    }
 }
 
 void raise_epoch(Turn& turn, std::uint64_t used) {

@@ -27,6 +27,9 @@ void turn_all_away(Turn& turn);
 void store_wanted(Turn& turn);
 /// The edge has written the facts of the last StoreFacts, or could not.
 void take_stored(Turn& turn, const FactsStored& event);
+/// Has data servers that could not be put on record written again, when state.store_again_at has
+/// come. To be called at the end of every step.
+void store_again(Turn& turn);
 
 /// Another presence has used this epoch: wants one above it.
 void raise_epoch(Turn& turn, std::uint64_t used);

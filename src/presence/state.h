@@ -54,6 +54,7 @@ inline constexpr std::chrono::seconds kRivalClaimPeriod{5};   // if another publ
 inline constexpr std::chrono::seconds kDisplacedPatience{3};  // then consumers are told to wait
 inline constexpr std::chrono::seconds kSettlePeriod{3};       // after presence began to lead
 inline constexpr std::chrono::seconds kRecoveryMost{15};      // for data servers to come back
+inline constexpr std::chrono::seconds kStoreRetry{1};         // after a write that failed
 inline constexpr std::chrono::seconds kStartPatience{5};      // least wait for a present publisher
 inline constexpr std::chrono::seconds kTroubleRenewal{5};     // new ticket for one in trouble
 inline constexpr std::chrono::seconds kGoneStreamKept{60};    // for `explain`
@@ -215,9 +216,11 @@ struct State {
     std::optional<Durable> storing;
     std::uint64_t stores = 0;  // how many StoreFacts there were
     Durable wanted;
+    std::string store_trouble;              // of the newest write; "": none
+    MonotonicTime store_again_at = kNever;  // what could not be written
     // Data servers of the former presence that have not reported yet.
     std::set<std::string, std::less<>> awaited;
-    bool knows_servers = false;    // awaited named all there were
+    bool knows_servers = false;    // awaited named all there were, as far as we know
     bool former_presence = false;  // a data server obeys, or may obey, another epoch before ours
     bool is_recovered = false;
 

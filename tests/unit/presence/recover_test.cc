@@ -226,6 +226,38 @@ TEST_F(RecoverTest, GoesOnWithoutAStoreThatFails) {
     EXPECT_TRUE(world_.state.facts.servers.empty());
 }
 
+TEST_F(RecoverTest, PutsAServerOnRecordAsSoonAsTheStoreWorksAgain) {
+    restart({});
+    world_.store_trouble = "the disk is full";
+    world_.add_server("ds1");
+    pass(10s);
+    EXPECT_TRUE(world_.state.facts.servers.empty());
+    EXPECT_EQ(world_.count_events(EventKind::store_failed), 1) << "the same is said once";
+    world_.store_trouble.clear();
+    pass(1s);
+    EXPECT_TRUE(world_.state.facts.servers.contains("ds1"));
+    EXPECT_TRUE(world_.stored.back().servers.contains("ds1"));
+}
+
+TEST_F(RecoverTest, HoldsStreamsIfTheRecordOfServersWasNotWhole) {
+    restart({"ds1"});
+    ScriptedServer& unrecorded = world_.new_server("ds2");
+    unrecorded.epoch_seen = 99;
+    world_.attach(unrecorded);
+    ScriptedServer& recorded = world_.new_server("ds1");
+    recorded.epoch_seen = 99;
+    world_.attach(recorded);
+    ScriptedPublisher& rival = world_.add_publisher("news");
+    world_.add_consumer("news", 60'000);
+    pass(2s);
+    EXPECT_TRUE(rival.told.empty()) << "one more that was not put on record may have the stream";
+    ScriptedServer& server = server_with("ds3", "news", PeerId{77});
+    world_.attach(server);
+    EXPECT_TRUE(rival.rejected.has_value());
+    EXPECT_TRUE(has_open(server, "news"));
+    EXPECT_FALSE(has_open(recorded, "news") || has_open(unrecorded, "news"));
+}
+
 TEST_F(RecoverTest, FollowerTurnsEverybodyAwayAndSaysWhoLeads) {
     restart({});
     ScriptedServer& server = world_.add_server("ds1");
