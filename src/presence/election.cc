@@ -115,15 +115,27 @@ milliseconds Election::renew() {
         lose("the lease was not renewed in time");
         return kRetryFirst;
     }
-    const Result<std::optional<LeaseTerms>> terms = keys_.keep_alive(lease_);
-    if (!terms) {
-        if (std::exchange(trouble_, terms.error().message) != terms.error().message) {
-            log_warning(fmt::format("{}; leading goes on until the lease ends", trouble_));
+    const auto not_renewed = [this](const std::string& why) {
+        if (std::exchange(trouble_, why) != why) {
+            log_warning(fmt::format("{}; leading goes on until the lease ends", why));
         }
         return kRetryFirst;
+    };
+    const Result<std::optional<LeaseTerms>> terms = keys_.keep_alive(lease_);
+    if (!terms) {
+        return not_renewed(terms.error().message);
     }
     if (!terms->has_value()) {
         lose("etcd has ended the lease");
+        return kRetryFirst;
+    }
+    // The lease may outlive the key that hangs on it, and another may have made that anew.
+    const Result<ElectionKeys> keys = keys_.read();
+    if (!keys) {
+        return not_renewed(keys.error().message);
+    }
+    if (!keys->leader.has_value() || keys->leader->lease != lease_) {
+        lose("the leader key is not ours any more");
         return kRetryFirst;
     }
     if (setting_.now() >= lead_until_) {

@@ -23,8 +23,9 @@ class ElectionEvents {
 
 /// Who of several presence servers leads: whoever made the leader key, which hangs on a lease of
 /// etcd's. The epoch is the revision that made it, or the one after the epoch in the facts if that
-/// is higher. A leader renews its lease, and lets no command leave from kMargin before it can have
-/// ended. It relies on transactions and leases only, and on no clock of another machine.
+/// is higher. A leader renews its lease for as long as the key is its own, and lets no command
+/// leave from kMargin before the lease can have ended. It relies on transactions and leases only,
+/// and on no clock of another machine.
 class Election {
   public:
     static constexpr std::chrono::seconds kLease{3};

@@ -34,7 +34,8 @@ class ScriptedEtcd final : public KeyValueService {
             return down();
         }
         const bool is_there = keys.leader.has_value() && keys.leader->lease == lease;
-        return is_there ? std::optional(LeaseTerms{lease, 3s}) : std::nullopt;
+        return is_there || leases_outlive_keys ? std::optional(LeaseTerms{lease, 3s})
+                                               : std::nullopt;
     }
     Result<void> revoke(std::int64_t lease) override {
         revoked.push_back(lease);
@@ -43,7 +44,9 @@ class ScriptedEtcd final : public KeyValueService {
         }
         return {};
     }
-    Result<ElectionKeys> read() override { return is_down ? down() : Result<ElectionKeys>(keys); }
+    Result<ElectionKeys> read() override {
+        return is_down || reads_fail ? down() : Result<ElectionKeys>(keys);
+    }
     Result<ElectionKeys> campaign(const std::string& address, std::int64_t lease) override {
         before_campaign();
         if (!keys.leader.has_value()) {
@@ -72,6 +75,8 @@ class ScriptedEtcd final : public KeyValueService {
     int renewals = 0;
     int writes = 0;
     bool is_down = false;
+    bool reads_fail = false;
+    bool leases_outlive_keys = false;
     bool loses_answers = false;  // what was asked is done, and nobody hears of it
     std::vector<std::int64_t> revoked;
     std::function<void()> before_campaign = [] {};
@@ -293,6 +298,42 @@ TEST_F(ElectionTest, LeadsNoMoreWhenItsLeaseIsGone) {
     EXPECT_FALSE(may_command());
     election_.turn();
     EXPECT_THAT(told_, ElementsAre("won 41", "follows ", "follows 10.0.0.2:7400"));
+}
+
+TEST_F(ElectionTest, LeadsNoMoreWhenItsKeyIsGoneThoughItsLeaseLives) {
+    election_.turn();
+    etcd_.leases_outlive_keys = true;
+    etcd_.keys.leader.reset();
+    now_ += 400ms;
+    election_.turn();
+    EXPECT_FALSE(may_command());
+    EXPECT_THAT(told_, ElementsAre("won 41", "follows "));
+    EXPECT_THAT(etcd_.revoked, ElementsAre(1));
+}
+
+TEST_F(ElectionTest, LeadsNoMoreWhenAnotherHasMadeTheKeyAnew) {
+    election_.turn();
+    etcd_.leases_outlive_keys = true;
+    other_leads();
+    now_ += 400ms;
+    election_.turn();
+    EXPECT_FALSE(may_command());
+    election_.turn();
+    EXPECT_THAT(told_, ElementsAre("won 41", "follows ", "follows 10.0.0.2:7400"));
+}
+
+TEST_F(ElectionTest, ExtendsNothingWhileItCannotSeeWhoseTheKeyIs) {
+    election_.turn();
+    etcd_.reads_fail = true;
+    now_ += 400ms;
+    EXPECT_EQ(election_.turn(), Election::kRetryFirst);
+    EXPECT_THAT(told_, ElementsAre("won 41"));
+    now_ += 2'099ms;
+    EXPECT_TRUE(may_command());
+    now_ += 1ms;
+    EXPECT_FALSE(may_command()) << "the lease was renewed, but not for us";
+    election_.turn();
+    EXPECT_THAT(told_, ElementsAre("won 41", "follows "));
 }
 
 TEST_F(ElectionTest, ResignsWithoutLettingOthersWait) {
