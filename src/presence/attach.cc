@@ -58,7 +58,7 @@ std::string objection(const State& state,
         std::ranges::none_of(state.servers, is_gone)) {
         return fmt::format("{} data servers are attached already", state.settings.data_servers_max);
     }
-    return "";
+    return epoch_objection(state, hello.epoch_seen);
 }
 
 DataServer& server_for(State& state, const control::DataServerHello& hello) {

@@ -147,7 +147,10 @@ Result<std::uint64_t> next_epoch(const Durable& durable, std::uint64_t floor) {
     const std::uint64_t next = std::max(durable.epoch + 1, floor);
     if (next > control::kEpochMax) {
         return Error{ErrorCode::exhausted,
-                     fmt::format("its epoch {} is the last one", durable.epoch)};
+                     fmt::format("its epoch {} is the last one there is: delete it to begin anew "
+                                 "without the drains in it, then restart all data servers, "
+                                 "publishers and consumers",
+                                 durable.epoch)};
     }
     return next;
 }

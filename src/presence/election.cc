@@ -88,7 +88,7 @@ milliseconds Election::begin(const KeyValue& leader,
     const auto revision = static_cast<std::uint64_t>(leader.create_revision);
     const Result<std::uint64_t> epoch = next_epoch(facts, revision);
     if (!epoch) {
-        return give_up("the facts in etcd: " + epoch.error().message);
+        return give_up("the key of the facts in etcd: " + epoch.error().message);
     }
     facts.epoch = *epoch;
     store_.lead(leader.create_revision, keys.facts.has_value() ? keys.facts->mod_revision : 0);

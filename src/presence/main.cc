@@ -53,7 +53,8 @@ Result<presence::State> leading_state(const presence::Settings& settings,
     presence::Durable facts = store.found();
     const auto epoch = presence::next_epoch(facts, 0);
     if (!epoch) {
-        return epoch.error();
+        return Error{epoch.error().code,
+                     fmt::format("the store {}: {}", store.path(), epoch.error().message)};
     }
     facts.epoch = *epoch;
     if (auto written = store.write(facts); !written) {

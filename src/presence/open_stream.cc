@@ -185,6 +185,10 @@ void take_applied(Turn& turn, DataServer& server, const control::Applied& applie
     if (!server.reports_done) {
         return;
     }
+    if (std::string why = epoch_objection(turn.state, applied.epoch); !why.empty()) {
+        reject(turn, server.session, std::move(why), kRetryAfterMs);
+        return;
+    }
     if (applied.epoch > turn.state.facts.epoch) {
         raise_epoch(turn, applied.epoch);
         end_session(turn,

@@ -14,6 +14,7 @@ namespace penstock::presence {
 namespace {
 
 constexpr std::uint32_t kElectionRetryMs = 300;
+constexpr std::uint64_t kEpochLeapMax = 1ULL << 32U;  // more than leaders or revisions can be
 
 MonotonicTime recovery_end(const State& state) noexcept {
     return state.started_at + (state.awaited.empty() ? std::chrono::nanoseconds(kSettlePeriod)
@@ -125,8 +126,20 @@ void store_again(Turn& turn) {
     }
 }
 
+std::string epoch_objection(const State& state, std::uint64_t used) {
+    if (used <= state.facts.epoch || used - state.facts.epoch <= kEpochLeapMax) {
+        return "";
+    }
+    return fmt::format(
+        "the epoch {} that it says it has obeyed is absurd, ours is {}: restart "
+        "this data server, which forgets it then",
+        used,
+        state.facts.epoch);
+}
+
 void raise_epoch(Turn& turn, std::uint64_t used) {
-    turn.state.wanted.epoch = std::max(turn.state.wanted.epoch, used + 1);
+    const std::uint64_t above = std::min(used + 1, control::kEpochMax);
+    turn.state.wanted.epoch = std::max(turn.state.wanted.epoch, above);
     store_wanted(turn);
 }
 

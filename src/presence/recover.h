@@ -31,7 +31,10 @@ void take_stored(Turn& turn, const FactsStored& event);
 /// come. To be called at the end of every step.
 void store_again(Turn& turn);
 
-/// Another presence has used this epoch: wants one above it.
+/// "" or why this epoch, which a data server says it has obeyed, is taken for nonsense: it is
+/// further above ours than any presence can have raised it.
+[[nodiscard]] std::string epoch_objection(const State& state, std::uint64_t used);
+/// Another presence has used this epoch, to which there is no objection: wants one above it.
 void raise_epoch(Turn& turn, std::uint64_t used);
 
 /// The data server has reported its streams: it need not be waited for any longer.

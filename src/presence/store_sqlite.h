@@ -26,6 +26,7 @@ class SqliteStore final : public Store {
 
     /// What was found at opening.
     [[nodiscard]] const Durable& found() const noexcept { return found_; }
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
     Result<void> write(const Durable& durable) override;
 
   private:

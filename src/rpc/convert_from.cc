@@ -215,6 +215,9 @@ Result<DataServerReply> from(const v1::DataServerWelcome& message) {
 
 Result<DataServerReply> from(const v1::StreamSet& message) {
     StreamSet set;
+    if (message.epoch() == 0 || message.epoch() > kEpochMax) {
+        return invalid("epoch of the stream set is out of range");
+    }
     set.epoch = message.epoch();
     set.generation = message.generation();
     set.base_generation = message.base_generation();

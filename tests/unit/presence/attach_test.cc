@@ -12,6 +12,7 @@ namespace {
 
 using control::AssignmentState;
 using control::DesiredState;
+using testing::HasSubstr;
 
 /// A stream that ran under a presence which is no more.
 void open_before(ScriptedServer& server, const std::string& name, PeerId publisher) {
@@ -70,6 +71,34 @@ TEST(Attach, OutrunsTheEpochOfEveryPresenceBeforeIt) {
     world.cut(server.session);
     world.attach(server);
     EXPECT_EQ(server.welcome->epoch, 501) << "that epoch is ours";
+}
+
+TEST(Attach, RefusesAServerWhoseEpochIsAbsurdAndGoesOn) {
+    World world;
+    ScriptedServer& server = world.new_server("ds1");
+    const std::uint64_t believed = 100 + (1ULL << 32U);
+    server.epoch_seen = believed + 1;
+    world.attach(server);
+    EXPECT_FALSE(server.session);
+    EXPECT_FALSE(server.welcome.has_value());
+    EXPECT_THAT(server.rejected->reason, HasSubstr("restart this data server"));
+    EXPECT_GT(server.rejected->retry_after_ms, 0) << "0 would be for good";
+    EXPECT_EQ(world.state.wanted, world.state.facts) << "nothing is raised";
+    EXPECT_TRUE(world.stored.empty());
+    server.epoch_seen = believed;
+    world.attach(server);
+    EXPECT_EQ(server.welcome->epoch, believed + 1);
+}
+
+TEST(Attach, RaisesItsEpochToTheLastOneAtMost) {
+    World world;
+    world.state.facts.epoch = control::kEpochMax - 1;
+    world.state.wanted = world.state.facts;
+    ScriptedServer& server = world.new_server("ds1");
+    server.epoch_seen = control::kEpochMax;
+    world.attach(server);
+    EXPECT_EQ(world.state.facts.epoch, control::kEpochMax) << "what no store would give back";
+    EXPECT_FALSE(server.session);
 }
 
 TEST(Attach, TakesASilentServerForGoneAfterOneSecond) {

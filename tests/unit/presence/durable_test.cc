@@ -70,6 +70,7 @@ TEST(Durable, RaisesTheEpochWithEveryLeader) {
     EXPECT_EQ(next_epoch(durable, 100).value(), 100);
     durable.epoch = control::kEpochMax;
     EXPECT_EQ(next_epoch(durable, 0).error().code, ErrorCode::exhausted);
+    EXPECT_THAT(next_epoch(durable, 0).error().message, HasSubstr("delete it to begin anew"));
 }
 
 }  // namespace

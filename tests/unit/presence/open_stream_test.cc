@@ -140,6 +140,17 @@ TEST(OpenStream, RaisesItsEpochWhenAServerHasObeyedAHigherOne) {
     EXPECT_EQ(publisher.told.back().state, DesiredState::start);
 }
 
+TEST(OpenStream, RefusesAServerThatHasObeyedAnAbsurdEpoch) {
+    World world;
+    ScriptedServer& server = world.add_server("ds1");
+    server.epoch_seen = control::kEpochMax;
+    world.add_publisher("news");
+    EXPECT_FALSE(server.session);
+    ASSERT_TRUE(server.rejected.has_value());
+    EXPECT_THAT(server.rejected->reason, HasSubstr("restart this data server"));
+    EXPECT_EQ(world.state.wanted.epoch, 100);
+}
+
 TEST(OpenStream, IgnoresAcknowledgementsOfGenerationsItNeverSent) {
     World world;
     ScriptedServer& server = world.add_server("ds1");

@@ -174,6 +174,16 @@ TEST(Convert, CarriesToADataServerWhatARecoveringOrFollowingPresenceSays) {
     EXPECT_EQ(std::get<Reject>(*reply).retry_after_ms, 300);
 }
 
+TEST(Convert, RefusesAStreamSetWhoseEpochIsOutOfRange) {
+    StreamSet set;
+    for (const std::uint64_t epoch : {std::uint64_t{0}, kEpochMax + 1}) {
+        set.epoch = epoch;
+        EXPECT_FALSE(from_proto(to_proto(DataServerReply(set))).ok());
+    }
+    set.epoch = kEpochMax;
+    EXPECT_TRUE(from_proto(to_proto(DataServerReply(set))).ok());
+}
+
 TEST(Convert, TakesFromAPublisherThatItTransmits) {
     v1::PublisherUp up;
     up.mutable_hello()->set_publisher_id(1);
