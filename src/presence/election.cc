@@ -91,7 +91,8 @@ milliseconds Election::begin(const KeyValue& leader,
         return give_up("the key of the facts in etcd: " + epoch.error().message);
     }
     facts.epoch = *epoch;
-    store_.lead(leader.create_revision, keys.facts.has_value() ? keys.facts->mod_revision : 0);
+    store_.lead(
+        leader.create_revision, keys.facts.has_value() ? keys.facts->mod_revision : 0, facts.epoch);
     if (const auto written = store_.write(facts); !written) {
         return give_up(written.error().message);
     }

@@ -14,10 +14,11 @@ Error not_leading() {
 
 }  // namespace
 
-void EtcdStore::lead(std::int64_t create_revision, std::int64_t mod_revision) {
+void EtcdStore::lead(std::int64_t create_revision, std::int64_t mod_revision, std::uint64_t epoch) {
     const std::lock_guard lock(mutex_);
     create_revision_ = create_revision;
     mod_revision_ = mod_revision;
+    epoch_ = epoch;
 }
 
 void EtcdStore::follow() {
@@ -27,6 +28,13 @@ void EtcdStore::follow() {
 
 Result<void> EtcdStore::write(const Durable& durable) {
     const std::lock_guard lock(mutex_);
+    if (create_revision_ != 0 && durable.epoch < epoch_) {
+        return Error{ErrorCode::denied,
+                     fmt::format("facts of epoch {} are not written to etcd: this presence server "
+                                 "leads in epoch {} by now",
+                                 durable.epoch,
+                                 epoch_)};
+    }
     const std::string text = to_text(to_facts(durable));
     // A second time: after a write whose answer was lost, the facts may be newer than we know.
     for (int attempt = 0; attempt < 2; ++attempt) {

@@ -15,9 +15,10 @@ class EtcdStore final : public Store {
     /// `keys` is used by nobody else, and must outlive this.
     explicit EtcdStore(KeyValueService& keys) : keys_(keys) {}
 
-    /// We lead since the leader key was made at `create_revision`; the facts are those of
-    /// `mod_revision` (0: there are none).
-    void lead(std::int64_t create_revision, std::int64_t mod_revision);
+    /// We lead since the leader key was made at `create_revision`, in this epoch; the facts are
+    /// those of `mod_revision` (0: there are none). Facts of a lower epoch are of a leadership of
+    /// ours that is over, and refused.
+    void lead(std::int64_t create_revision, std::int64_t mod_revision, std::uint64_t epoch);
     /// From now on nothing is written.
     void follow();
 
@@ -25,9 +26,10 @@ class EtcdStore final : public Store {
 
   private:
     KeyValueService& keys_;
-    std::mutex mutex_;                  // guards keys_ and the two below
+    std::mutex mutex_;                  // guards keys_ and all below
     std::int64_t create_revision_ = 0;  // 0: we do not lead
     std::int64_t mod_revision_ = 0;
+    std::uint64_t epoch_ = 0;
 };
 
 }  // namespace penstock::presence

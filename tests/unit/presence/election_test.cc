@@ -356,6 +356,22 @@ TEST_F(ElectionTest, StoreWritesNothingOnceAnotherLeads) {
     EXPECT_EQ(stored().epoch, 41);
 }
 
+TEST_F(ElectionTest, StoreWritesNoFactsOfALeadershipBeforeThePresentOne) {
+    election_.turn();
+    Durable late = stored();
+    now_ += 2'500ms;
+    election_.turn();
+    election_.turn();
+    ASSERT_THAT(told_, ElementsAre("won 41", "follows ", "won 43"));
+    late.servers = {"ds1"};
+    const auto refused = store_.write(late);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_THAT(refused.error().message, HasSubstr("leads in epoch 43 by now"));
+    EXPECT_EQ(stored().epoch, 43);
+    late.epoch = 43;
+    EXPECT_TRUE(store_.write(late).ok());
+}
+
 TEST_F(ElectionTest, StoreSucceedsAfterAWriteWhoseAnswerWasLost) {
     election_.turn();
     Durable facts = stored();
