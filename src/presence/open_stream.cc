@@ -151,12 +151,11 @@ void send_set(Turn& turn, DataServer& server) {
         return;
     }
     control::StreamSet set = changed_set(server);
-    if (only_adds) {
-        set.base_generation = 0;
-        set.close.clear();
-        set.keep_others = true;
-    }
-    if (!set.open.empty() || !set.close.empty()) {
+    if (only_adds && !set.open.empty()) {
+        // All of them, not only what is new: a data server of a version that does not know
+        // keep_others takes it for the full set.
+        put_in_flight(turn, server, full_set(turn, server));
+    } else if (!only_adds && (!set.open.empty() || !set.close.empty())) {
         put_in_flight(turn, server, std::move(set));
     }
 }

@@ -82,6 +82,22 @@ TEST_F(RecoverTest, LetsAThreeSecondsPassEvenIfAllAreBackAtOnce) {
     EXPECT_EQ(world_.count_events(EventKind::recovered), 1);
 }
 
+TEST_F(RecoverTest, NamesAllStreamsInEverySetWhileAServerIsAway) {
+    restart({"ds1", "ds2"});
+    ScriptedServer& server = server_with("ds1", "news", PeerId{5});
+    world_.attach(server);
+    pass(3s);
+    const std::size_t before = server.sets.size();
+    world_.add_publisher("late");
+    ASSERT_EQ(server.sets.size(), before + 1);
+    const control::StreamSet& set = server.sets.back();
+    EXPECT_TRUE(set.keep_others);
+    EXPECT_EQ(set.open.size(), 2) << "who does not know keep_others must not close news";
+    EXPECT_TRUE(has_open(server, "news") && has_open(server, "late"));
+    pass(5s);
+    EXPECT_EQ(server.sets.size(), before + 1) << "nothing is new";
+}
+
 TEST_F(RecoverTest, WaitsFifteenSecondsForAServerThatIsGone) {
     restart({"ds1", "ds2"});
     ScriptedServer& server = server_with("ds1", "news", PeerId{5});
