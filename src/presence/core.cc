@@ -109,6 +109,13 @@ void take(Turn& turn, const LeadershipWon& event) {
 }
 
 void take(Turn& turn, const LeadershipLost& event) {
+    if (turn.state.leads) {
+        // Also has those who follow the events look again: there is nothing more for them here.
+        LoggedEvent lost;
+        lost.kind = EventKind::leadership_lost;
+        lost.detail = event.leader.empty() ? "not known who leads" : event.leader + " leads";
+        turn.log(std::move(lost));
+    }
     turn.state.leader = event.leader;
     turn_all_away(turn);
     follow(turn.state, event.leader);

@@ -22,6 +22,7 @@ namespace penstock::presence {
     X(load_refused,       "a data server reports a load that is no number 0..1")      \
     X(adopted,            "a data server had a stream open that presence did not know") \
     X(recovered,          "all of a former presence's data servers are back, or late")  \
+    X(leadership_lost,    "another presence server leads from now on, or nobody does")  \
     X(store_failed,       "durable facts could not be written; they are as before")   \
     X(publish_requested,  "a publisher named its stream")                             \
     X(assigned,           "a data server was chosen; the detail says why")            \

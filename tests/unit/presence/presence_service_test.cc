@@ -425,6 +425,26 @@ TEST(PresenceService, TurnsPeersAndOperatorsAwayWhileItFollows) {
     EXPECT_EQ(reply.epoch(), 77);
 }
 
+TEST(PresenceService, EndsTheEventsOfWhoeverFollowsThemWhenItLeadsNoMore) {
+    const auto service = start_service();
+    const auto channel = channel_to(*service);
+    const auto operators = v1::Operators::NewStub(channel);
+    const DataServerPeer data_server(channel);
+    grpc::ClientContext context;
+    set_patience(context);
+    v1::EventsRequest request;
+    request.set_follow(true);
+    const auto events = operators->Events(&context, request);
+    v1::Event event;
+    ASSERT_TRUE(events->Read(&event));
+    service->take(LeadershipLost{"10.0.0.2:7400"});
+    while (events->Read(&event)) {
+    }
+    const grpc::Status status = events->Finish();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+    EXPECT_EQ(status.error_details(), "10.0.0.2:7400");
+}
+
 TEST(PresenceService, RejectsWhatBreaksALimitWithTheReason) {
     const auto service = start_service();
     ConsumerPeer consumer(channel_to(*service),

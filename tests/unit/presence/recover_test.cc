@@ -298,6 +298,16 @@ TEST_F(RecoverTest, FollowerTurnsEverybodyAwayAndSaysWhoLeads) {
     EXPECT_TRUE(std::holds_alternative<CloseSession>(actions[1]));
 }
 
+TEST_F(RecoverTest, RecordsOnceThatItLeadsNoMore) {
+    restart({});
+    world_.take(LeadershipLost{""});
+    world_.take(LeadershipLost{"10.0.0.2:7400"});
+    EXPECT_EQ(world_.count_events(EventKind::leadership_lost), 1);
+    world_.take(LeadershipWon{Durable{}});
+    world_.take(LeadershipLost{""});
+    EXPECT_EQ(world_.count_events(EventKind::leadership_lost), 2);
+}
+
 TEST_F(RecoverTest, LeaderTakesOverFromTheOneBefore) {
     restart({});
     world_.take(LeadershipLost{""});
