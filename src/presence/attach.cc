@@ -15,7 +15,7 @@
 namespace penstock::presence {
 namespace {
 
-constexpr std::uint32_t kEpochRetryMs = 100;  // a durable write takes that long
+constexpr std::uint32_t kEpochRetryMs = 100;  // a durable write takes that long if it succeeds
 
 LoggedEvent about_server(const DataServer& server, EventKind kind, std::string detail) {
     LoggedEvent event;
@@ -230,7 +230,7 @@ void attach(Turn& turn, SessionId session, const control::DataServerHello& hello
                fmt::format("it has obeyed epoch {} and ours is {}, which is being raised",
                            hello.epoch_seen,
                            turn.state.facts.epoch),
-               kEpochRetryMs);
+               turn.state.store_trouble.empty() ? kEpochRetryMs : kRetryAfterMs);
         return;
     }
     DataServer& server = server_for(turn.state, hello);

@@ -43,8 +43,9 @@ void CoreThread::start(Outlets& outlets, Store& store) {
     PENSTOCK_CHECK(!thread_.joinable());
     outlets_ = &outlets;
     store_ = std::make_unique<StoreThread>(
-        store, [this](std::uint64_t number, const std::string& trouble) {
-            if (!trouble.empty()) {
+        store,
+        [this, said = std::string()](std::uint64_t number, const std::string& trouble) mutable {
+            if (std::exchange(said, trouble) != trouble && !trouble.empty()) {
                 log_error(trouble);
             }
             post(FactsStored{number, trouble});

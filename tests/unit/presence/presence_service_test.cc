@@ -61,6 +61,26 @@ class MemoryStore final : public Store {
     Durable newest_;
 };
 
+/// Keeps nothing.
+class FailingStore final : public Store {
+  public:
+    Result<void> write(const Durable&) override {
+        const std::lock_guard lock(mutex_);
+        ++writes_;
+        changed_.notify_all();
+        return Error{ErrorCode::system, "cannot write facts: the disk is full"};
+    }
+    bool wait_for(int writes) {
+        std::unique_lock lock(mutex_);
+        return changed_.wait_for(lock, kPatience, [&] { return writes_ >= writes; });
+    }
+
+  private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    int writes_ = 0;
+};
+
 MemoryStore& shared_store() {
     static MemoryStore store;
     return store;
@@ -305,6 +325,23 @@ TEST(PresenceService, MakesTheNameOfADataServerDurable) {
     const DataServerPeer server(channel_to(*service));
     EXPECT_TRUE(shared_store().wait_for(
         [](const Durable& facts) { return facts.servers.contains("ds1"); }));
+}
+
+TEST(PresenceService, LogsOnceWhyItsStoreFailsHoweverOftenItTries) {
+    FailingStore store;
+    EXPECT_TRUE(initialise_cryptography());
+    testing::internal::CaptureStderr();
+    {
+        const auto service = PresenceService::start(
+            {IpAddress::v4(0x7f000001U), 0}, fresh_state(), store, open_gate());
+        ASSERT_TRUE(service.ok());
+        const DataServerPeer server(channel_to(**service));
+        EXPECT_TRUE(store.wait_for(3));
+    }
+    const std::string said = testing::internal::GetCapturedStderr();
+    const std::size_t first = said.find("the disk is full");
+    ASSERT_NE(first, std::string::npos);
+    EXPECT_EQ(said.find("the disk is full", first + 1), std::string::npos) << said;
 }
 
 TEST(PresenceService, CarriesAStreamThroughItsLife) {

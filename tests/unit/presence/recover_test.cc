@@ -225,7 +225,8 @@ TEST_F(RecoverTest, CommandsWithARaisedEpochOnlyWhenItIsDurable) {
     EXPECT_FALSE(server.welcome.has_value());
     EXPECT_EQ(world_.state.facts.epoch, 100);
     EXPECT_THAT(server.rejected->reason, HasSubstr("obeyed epoch 700"));
-    EXPECT_GE(world_.count_events(EventKind::store_failed), 1);
+    EXPECT_EQ(server.rejected->retry_after_ms, 1'000) << "the write before has failed";
+    EXPECT_EQ(world_.count_events(EventKind::store_failed), 1) << "the same is said once";
     world_.store_trouble.clear();
     world_.attach(server);
     EXPECT_EQ(server.welcome->epoch, 701);
