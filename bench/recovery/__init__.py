@@ -1,0 +1,7 @@
+"""Parts of bench/failover: what happens to content when a server dies, measured.
+
+    stage     the servers, publishers and consumers that a figure needs, as real processes
+    arrivals  when content reaches the consumers' host
+    trials    one trial of each kind
+    figures   the figures, their limits, and what became of them; start reading here
+"""

@@ -1,0 +1,118 @@
+"""What every figure plays on: presence, data servers, five streams and their consumers."""
+
+import json
+import random
+import time
+
+from world import consumer_state, eventually, json_lines, publisher_state
+
+from .arrivals import Arrivals
+
+STREAMS = 5
+# Small datagrams at a rate that two CPUs carry to everybody: 100 packets/s, so content that flows
+# again is seen within 10 ms.
+_CONTENT = ("--generate", "--payload", "100", "--rate", "80kbit")
+_WATCH = ("--stats", "--report-interval", "1s", "--wait", "forever")
+_READY_TIMEOUT_S = 60
+_TAIL_BYTES = 4096  # several lines of a consumer's --stats
+_PHASE_S = 1.0  # of heartbeats, which are the slowest thing that goes round
+
+
+class Stage:
+    """Programs in a world, ready when the constructor returns: all streams on one data server,
+    each with its share of the consumers, and a second data server with nothing to do."""
+
+    def __init__(self, world, programs, driver, consumers):
+        self.programs = programs
+        self.presence = programs.presence()
+        self._hosts = {name: world.add_data_server(name, driver) for name in ("ds1", "ds2")}
+        self._servers = {"ds1": programs.data_server(self._hosts["ds1"])}
+        self._pub, self._con = world.add_host("pub"), world.add_host("con")
+        self.streams = [f"tv{number}" for number in range(STREAMS)]
+        self.publishers = [self.publish(stream) for stream in self.streams]
+        for publisher in self.publishers:
+            publisher_state(publisher, "transmitting", _READY_TIMEOUT_S)
+        each = consumers // STREAMS
+        self.consumers = [self.consume(stream) for stream in self.streams for _ in range(each)]
+        for consumer in self.consumers:
+            consumer_state(consumer, "receiving", _READY_TIMEOUT_S)
+        self.arrivals = Arrivals(self._con)
+        self.ports = self.arrivals.ports(len(self.consumers), _READY_TIMEOUT_S)
+        self._servers["ds2"] = programs.data_server(self._hosts["ds2"])
+        self._random = random.Random(1)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.arrivals.__exit__()
+
+    def publish(self, stream):
+        return self.programs.publisher(self._pub, stream, *_CONTENT, "--close-after", "60s")
+
+    def consume(self, stream):
+        return self.programs.consumer(self._con, stream, *_WATCH)
+
+    def address(self, server):
+        return self._hosts[server].data_address
+
+    def server(self, name):
+        return self._servers[name]
+
+    def other(self, name):
+        return next(other for other in self._hosts if other != name)
+
+    def restart(self, name):
+        self._servers[name] = self.programs.data_server(self._hosts[name])
+
+    def settle(self):
+        """Waits until presence knows of all streams, that they are transmitted and that every
+        consumer has its flow, and then for a random part of a heartbeat, so that trials do not
+        all begin at the same point of it. Returns the data server that carries the streams."""
+        carrier = eventually(self._carrier, _READY_TIMEOUT_S, "every stream on one data server")
+        time.sleep(self._random.uniform(0, _PHASE_S))
+        return carrier
+
+    def _carrier(self):
+        carriers = set()
+        for name in self.streams:
+            stream = self.programs.stream(name)
+            each = len(self.consumers) // STREAMS
+            if (stream["state"], stream["consumers"], stream["requests"]) != (
+                "transmitting",
+                each,
+                each,
+            ):
+                return None
+            carriers.add(stream["data_server"])
+        return carriers.pop() if len(carriers) == 1 else None
+
+    def fresh_stats(self):
+        """What every consumer says of itself from now on: its next line of --stats."""
+        sizes = [consumer.stdout.path.stat().st_size for consumer in self.consumers]
+
+        def newer(consumer, size):
+            return consumer.stdout.path.stat().st_size > size and _newest_line(consumer)
+
+        return [
+            eventually(lambda c=consumer, s=size: newer(c, s), _READY_TIMEOUT_S, "--stats")
+            for consumer, size in zip(self.consumers, sizes, strict=True)
+        ]
+
+    def stops(self):
+        """How often the publishers of the five streams were told to cease up to now."""
+        told = [
+            said["state"]
+            for publisher in self.publishers
+            for said in json_lines(publisher.stdout.path)
+            if said.get("event") == "state"
+        ]
+        return sum(state in ("stopped", "waiting") for state in told)
+
+
+def _newest_line(consumer):
+    """The last whole line of --stats; the file may be long."""
+    with consumer.stdout.path.open("rb") as file:
+        file.seek(max(0, consumer.stdout.path.stat().st_size - _TAIL_BYTES))
+        lines = file.read().rpartition(b"\n")[0].split(b"\n")
+    return json.loads(lines[-1]) if lines[-1] else None
