@@ -104,10 +104,12 @@ class Programs:
         address = self._world.presence.control_address
         return [f"{address}:{port}" for port in self._presence_ports]
 
-    def data_server(self, host, *words, huge_pages=False, memory="192MiB", wait=True):
-        """Starts penstock-data on a DataServerHost, with its name as id; `wait`: until its ports
-        run and presence has taken it in."""
-        arguments = ["--id", host.name, *self._presence_words()]
+    def data_server(
+        self, host, *words, name=None, huge_pages=False, memory="192MiB", wait=True
+    ):
+        """Starts penstock-data on a DataServerHost, with `name` (default: the host's) as id;
+        `wait`: until its ports run and presence has taken it in."""
+        arguments = ["--id", name or host.name, *self._presence_words()]
         for devargs in host.ports():
             arguments += ["--port", devargs, "--address", f"{host.data_address}/{PREFIX_BITS}"]
         arguments += ["--memory", memory] + ([] if huge_pages else ["--no-huge"])

@@ -1,0 +1,180 @@
+"""Something dies, hangs, is cut off or is there twice, and content goes on where it can.
+
+How fast, over many trials, is a figure of bench/failover; here each fault happens once.
+"""
+
+import signal
+import time
+
+import world as harness
+from world import consumer_state, eventually, last_stats, newest_sequence, publisher_state
+
+DEADLINE_S = 40
+DRIVER = harness.DRIVERS[0]
+CONTENT = ("--generate", "--rate", "4Mbit")
+KILLED_MOST_S, STOPPED_MOST_S = 2, 2.5
+LEASE_S = 15  # of penstock-data, unless it is told otherwise
+
+
+class Stage:
+    """One stream on the first of two data servers, with one consumer."""
+
+    def __init__(self, world, programs, driver=DRIVER, servers=("ds1", "ds2")):
+        self.world = world
+        self.programs = programs
+        programs.presence()
+        self.hosts = {name: world.add_data_server(name, driver) for name in servers}
+        self.servers = {"ds1": programs.data_server(self.hosts["ds1"])}
+        self.pub, self.con = world.add_host("pub"), world.add_host("con")
+        self.publisher = self.publish("tv")
+        self.consumer = self.consume("tv")
+        for name in servers[1:]:
+            self.servers[name] = programs.data_server(self.hosts[name])
+
+    def publish(self, stream):
+        publisher = self.programs.publisher(self.pub, stream, *CONTENT, "--close-after", "1s")
+        publisher_state(publisher, "transmitting", DEADLINE_S)
+        return publisher
+
+    def consume(self, stream, wait="forever"):
+        words = ["--stats", "--report-interval", "100ms", "--wait", wait]
+        consumer = self.programs.consumer(self.con, stream, *words)
+        consumer_state(consumer, "receiving", DEADLINE_S)
+        return consumer
+
+    def await_more(self, packets=200):
+        wanted = newest_sequence(self.consumer) + packets
+        eventually(lambda: newest_sequence(self.consumer) >= wanted, DEADLINE_S, "more packets")
+
+    def await_move(self, name):
+        """Waits until publisher and consumer are at a data server; when, by our clock."""
+        address = self.hosts[name].data_address
+        at_publisher = publisher_state(self.publisher, "transmitting", DEADLINE_S)
+        at_consumer = consumer_state(self.consumer, "receiving", DEADLINE_S)
+        moved_at = time.monotonic()
+        assert at_publisher["data_server"].startswith(f"{address}:")
+        assert at_consumer["data_server"].startswith(f"{address}:")
+        return moved_at
+
+    def await_empty(self, name):
+        """Waits until presence has taken a data server back, and it carries nothing."""
+
+        def is_empty():
+            shown = self.programs.server(name)
+            return (shown["state"], shown["streams"], shown["consumers"]) == ("attached", 0, 0)
+
+        eventually(is_empty, DEADLINE_S, f"{name} without streams")
+
+    def content_from(self, name):
+        """A capture of what a data server sends to the consumer from now on."""
+        address = self.hosts[name].data_address
+        return harness.Capture(self.con, "data0", f"udp and src host {address}")
+
+
+def contents_of(capture):
+    return [d for d in harness.datagrams_of(capture.stop()) if d.payload.startswith(b"PSTCONT1")]
+
+
+def test_a_data_server_that_is_killed_is_replaced_by_another(world, programs, driver):
+    stage = Stage(world, programs, driver)
+    stage.await_more()
+    killed_at = time.monotonic()
+    stage.servers["ds1"].kill()
+    assert stage.await_move("ds2") - killed_at < KILLED_MOST_S
+    stage.await_more()
+    assert programs.server("ds1")["state"] == "gone"
+    assert programs.explain("tv")["trigger"] == "loss of data server ds1"
+
+
+def test_a_data_server_that_hangs_is_replaced_and_sends_nothing_when_it_wakes(
+    world, programs, driver
+):
+    stage = Stage(world, programs, driver)
+    stage.await_more()
+    stopped_at = time.monotonic()
+    stage.servers["ds1"].signal(signal.SIGSTOP)
+    assert stage.await_move("ds2") - stopped_at < STOPPED_MOST_S
+    stage.await_more()
+    stage.servers["ds1"].signal(signal.SIGCONT)
+    stage.servers["ds1"].wait_for(r"attached to presence ", DEADLINE_S, stream="stderr")
+    stage.await_empty("ds1")
+    capture = stage.content_from("ds1")
+    stage.await_more()
+    assert contents_of(capture) == []
+    assert last_stats(stage.consumer)["duplicates"] == 0
+    assert programs.stream("tv")["data_server"] == "ds2", "it does not go back"
+
+
+def test_a_data_server_that_presence_cannot_reach_gets_nothing_new(world, programs):
+    stage = Stage(world, programs)
+    stage.await_more()
+    control = ["ip", "link", "set", "ctl0"]
+    stage.hosts["ds1"].run([*control, "down"])
+    stage.await_move("ds2")
+    assert stage.publish("new").running()
+    assert programs.stream("new")["data_server"] == "ds2"
+    stage.await_more()
+    stage.hosts["ds1"].run([*control, "up"])
+    stage.servers["ds1"].wait_for(r"attached to presence ", DEADLINE_S, stream="stderr")
+    stage.await_empty("ds1")
+    stage.await_more()
+    assert last_stats(stage.consumer)["duplicates"] == 0
+
+
+def test_a_publisher_that_is_gone_is_waited_for(world, programs):
+    stage = Stage(world, programs, servers=("ds1",))
+    stage.await_more()
+    stage.publisher.kill()
+    consumer_state(stage.consumer, "waiting", DEADLINE_S)
+    eventually(lambda: programs.stream("tv")["state"] == "gone", DEADLINE_S, "gone")
+    stage.publisher = stage.publish("tv")
+    consumer_state(stage.consumer, "receiving", DEADLINE_S)
+    stage.await_more()
+
+
+def test_a_consumer_that_vanishes_is_sent_nothing_after_its_lease(world, programs):
+    stage = Stage(world, programs, servers=("ds1",))
+    stage.await_more()
+    vanished_at = time.monotonic()
+    stage.consumer.kill()
+    publisher_state(stage.publisher, "stopped", DEADLINE_S)
+    publisher_state(stage.publisher, "waiting", DEADLINE_S)
+    assert time.monotonic() - vanished_at < LEASE_S + 5, "the lease, close-after and some"
+    stage.await_empty("ds1")
+    capture = stage.content_from("ds1")
+    stage.consumer = stage.consume("tv")
+    stage.await_more()
+    assert {d.destination_port for d in contents_of(capture)} == {
+        int(programs.control(world.presence, "consumer", "list", "tv")[0]["address"].split(":")[1])
+    }, "the slot is free, and only the new one is sent to"
+
+
+def test_without_a_data_server_everybody_waits_and_is_told_why(world, programs):
+    programs.presence()
+    pub, con = world.add_host("pub"), world.add_host("con")
+    publisher = programs.publisher(pub, "tv", *CONTENT)
+    publisher_state(publisher, "waiting", DEADLINE_S)
+    hasty = programs.consumer(con, "tv", "--stats", "--wait", "1s")
+    patient = programs.consumer(con, "tv", "--stats", "--wait", "forever")
+    consumer_state(patient, "waiting", DEADLINE_S)
+    assert hasty.wait(DEADLINE_S) == 1
+    assert "no data server can take the stream now" in hasty.stderr.text()
+    programs.data_server(world.add_data_server("ds1", DRIVER))
+    publisher_state(publisher, "transmitting", DEADLINE_S)
+    consumer_state(patient, "receiving", DEADLINE_S)
+
+
+def test_a_second_data_server_of_one_name_waits_until_the_first_is_gone(world, programs):
+    stage = Stage(world, programs, servers=("ds1",))
+    stage.await_more()
+    host = world.add_data_server("twin", DRIVER)
+    twin = programs.data_server(host, name="ds1", wait=False)
+    twin.wait_for(r"another data server with the name ds1 is attached", DEADLINE_S, "stderr")
+    stage.await_more()
+    stats = last_stats(stage.consumer)
+    assert (stats["lost"], stats["duplicates"], stats["reordered"]) == (0, 0, 0)
+    stage.servers["ds1"].kill()
+    twin.wait_for(r"attached to presence ", DEADLINE_S, stream="stderr")
+    stage.hosts["ds1"] = host
+    stage.await_move("ds1")
+    stage.await_more()
