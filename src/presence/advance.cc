@@ -44,6 +44,12 @@ void start_undirected(Turn& turn, Stream& stream) {
     }
 }
 
+/// The publisher, who obeyed, says nothing against the data server that we have lost: it may be we
+/// who are cut off from it.
+bool may_still_flow(const Stream& stream) {
+    return stream.publisher_session && stream.acknowledged && stream.trouble.empty();
+}
+
 /// Its data server is lost: to another one, or back to WAIT.
 void leave_displaced(Turn& turn, Stream& stream) {
     if (!stream.publisher) {
@@ -54,8 +60,8 @@ void leave_displaced(Turn& turn, Stream& stream) {
     if (may_move && assign_publisher(turn, stream)) {
         return;
     }
-    const bool is_over =
-        !is_watched(stream) || turn.now >= *stream.displaced_since + kDisplacedPatience;
+    const bool is_late = turn.now >= *stream.displaced_since + kDisplacedPatience;
+    const bool is_over = !is_watched(stream) || (is_late && !may_still_flow(stream));
     if (is_over && !is_recovering(turn.state, turn.now)) {
         stop_stream(turn, stream);
     }
@@ -98,7 +104,7 @@ MonotonicTime due_of(const State& state, const Stream& stream, MonotonicTime now
     if (!stream.publisher_session) {
         removal = std::min(removal, stream.claim_by);
     }
-    if (stream.step == StreamStep::displaced) {
+    if (stream.step == StreamStep::displaced && !may_still_flow(stream)) {
         removal = std::min(removal, *stream.displaced_since + kDisplacedPatience);
     }
     MonotonicTime due = std::min(

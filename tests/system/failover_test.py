@@ -121,6 +121,23 @@ def test_a_data_server_that_presence_cannot_reach_gets_nothing_new(world, progra
     assert last_stats(stage.consumer)["duplicates"] == 0
 
 
+def test_the_only_data_server_goes_on_while_presence_cannot_reach_it(world, programs):
+    stage = Stage(world, programs, servers=("ds1",))
+    stage.await_more()
+    stage.hosts["ds1"].run(["ip", "link", "set", "ctl0", "down"])
+    events = programs.events(world.presence)
+    events.wait_for_object(DEADLINE_S, kind="server_gone", data_server="ds1")
+    stage.await_more(3000)  # 8 s of content, longer than presence waits for a data server
+    stage.hosts["ds1"].run(["ip", "link", "set", "ctl0", "up"])
+    stage.servers["ds1"].wait_for(r"attached to presence ", DEADLINE_S, stream="stderr")
+    eventually(lambda: programs.stream("tv")["consumers"] == 1, DEADLINE_S, "the stream adopted")
+    stage.await_more()
+    states = [said["state"] for said in harness.json_lines(stage.publisher.stdout.path)]
+    assert states[-1] == "transmitting" and "stopped" not in states
+    stats = last_stats(stage.consumer)
+    assert (stats["lost"], stats["duplicates"], stats["reordered"]) == (0, 0, 0)
+
+
 def test_a_publisher_that_is_gone_is_waited_for(world, programs):
     stage = Stage(world, programs, servers=("ds1",))
     stage.await_more()

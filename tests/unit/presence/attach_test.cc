@@ -151,12 +151,24 @@ TEST(Attach, AssignsTheStreamsOfALostServerAfresh) {
     EXPECT_EQ(world.stream("news").decided_for, "loss of data server ds1");
 }
 
+/// The publisher says that its data server does not answer.
+void report_trouble(World& world, const ScriptedPublisher& publisher) {
+    const control::PublisherDesired& told = publisher.told.back();
+    control::PublisherReport report;
+    report.version = told.version;
+    report.state = told.state;
+    report.transmitting = true;
+    report.trouble = "data server does not answer";
+    world.take(FromPublisher{publisher.session, report});
+}
+
 TEST(Attach, StopsTheStreamOfALostServerIfNoOtherComesInTime) {
     World world;
     world.add_server("ds1");
     ScriptedPublisher& publisher = world.add_publisher("news");
     ScriptedConsumer& consumer = world.add_consumer("news", 60'000);
     world.cut(world.server("ds1").session);
+    report_trouble(world, publisher);
     world.pass(2'999ms);
     EXPECT_EQ(publisher.told.back().state, DesiredState::start);
     EXPECT_EQ(consumer.state(), AssignmentState::ready);
@@ -166,6 +178,27 @@ TEST(Attach, StopsTheStreamOfALostServerIfNoOtherComesInTime) {
     EXPECT_EQ(consumer.told.back().reason, "no data server can take the stream now");
     ScriptedServer& second = world.add_server("ds2");
     EXPECT_EQ(consumer.told.back().data_server, second.name);
+}
+
+TEST(Attach, LeavesAStreamAloneWhoseServerOnlyWeHaveLost) {
+    World world;
+    ScriptedServer& server = world.add_server("ds1");
+    ScriptedPublisher& publisher = world.add_publisher("news");
+    ScriptedConsumer& consumer = world.add_consumer("news", 60'000);
+    world.join(consumer);
+    const std::size_t told_publisher = publisher.told.size();
+    world.cut(server.session);
+    world.pass(60s);
+    EXPECT_EQ(publisher.told.size(), told_publisher) << "it says that its datagrams get through";
+    EXPECT_EQ(consumer.state(), AssignmentState::ready);
+    world.attach(server);
+    EXPECT_EQ(publisher.told.size(), told_publisher) << "nobody is troubled";
+    EXPECT_TRUE(server.open.contains(stream_id_of("news")));
+    world.cut(server.session);
+    world.pass(10s);
+    report_trouble(world, publisher);
+    EXPECT_EQ(publisher.told.back().state, DesiredState::wait) << "now it does not";
+    EXPECT_EQ(consumer.state(), AssignmentState::wait);
 }
 
 TEST(Attach, SameProcessBackInTimeFindsItsStreamsWhereTheyWere) {
