@@ -106,6 +106,12 @@ class ElectionTest : public testing::Test, private ElectionEvents {
 
     void other_leads() { etcd_.keys.leader = KeyValue{"10.0.0.2:7400", ++etcd_.revision, 1, 99}; }
     [[nodiscard]] bool may_command() const { return gate_.is_open(now_); }
+    /// At its next renewal.
+    void expect_leadership_lost() {
+        now_ += Election::kRenewal;
+        election_.turn();
+        EXPECT_FALSE(may_command());
+    }
     [[nodiscard]] Durable stored() const {
         return from_facts(facts_of(etcd_.keys.facts->value).value()).value();
     }
@@ -293,9 +299,7 @@ TEST_F(ElectionTest, LeadsNoMoreIfARenewalTookTooLong) {
 TEST_F(ElectionTest, LeadsNoMoreWhenItsLeaseIsGone) {
     election_.turn();
     other_leads();
-    now_ += 400ms;
-    election_.turn();
-    EXPECT_FALSE(may_command());
+    expect_leadership_lost();
     election_.turn();
     EXPECT_THAT(told_, ElementsAre("won 41", "follows ", "follows 10.0.0.2:7400"));
 }
@@ -304,9 +308,7 @@ TEST_F(ElectionTest, LeadsNoMoreWhenItsKeyIsGoneThoughItsLeaseLives) {
     election_.turn();
     etcd_.leases_outlive_keys = true;
     etcd_.keys.leader.reset();
-    now_ += 400ms;
-    election_.turn();
-    EXPECT_FALSE(may_command());
+    expect_leadership_lost();
     EXPECT_THAT(told_, ElementsAre("won 41", "follows "));
     EXPECT_THAT(etcd_.revoked, ElementsAre(1));
 }
@@ -315,9 +317,7 @@ TEST_F(ElectionTest, LeadsNoMoreWhenAnotherHasMadeTheKeyAnew) {
     election_.turn();
     etcd_.leases_outlive_keys = true;
     other_leads();
-    now_ += 400ms;
-    election_.turn();
-    EXPECT_FALSE(may_command());
+    expect_leadership_lost();
     election_.turn();
     EXPECT_THAT(told_, ElementsAre("won 41", "follows ", "follows 10.0.0.2:7400"));
 }
