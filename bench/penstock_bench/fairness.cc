@@ -3,10 +3,9 @@
 #include "base/options.h"
 #include "penstock_bench/child.h"
 #include "penstock_bench/commands.h"
-#include "penstock_bench/cpus.h"
 #include "penstock_bench/environment.h"
 #include "penstock_bench/fairness_point.h"
-#include "penstock_bench/relay_options.h"
+#include "penstock_bench/open_loop_sweep.h"
 #include "penstock_bench/report.h"
 #include "penstock_bench/run_command.h"
 #include "penstock_bench/stamped_content.h"
@@ -32,13 +31,8 @@ constexpr TrialPlan kTrials{
     .trials = 100, .trial_time = milliseconds{10}, .warm_up = milliseconds{200}};
 constexpr double kPerCent = 100;
 
-struct Sweep {
-    std::vector<SweepPoint> points;
-    double load = 0.5;
-    std::uint64_t packets_per_second = 10'000;
-    unsigned generator_cpu = 0;
-    RelayOptions relay{kTrials};
-    Output output;
+struct Sweep : OpenLoopSweep {
+    Sweep() : OpenLoopSweep(kTrials, 10'000) {}
 };
 
 void declare(Options& options, SweepWords& words, Sweep& sweep) {
@@ -53,34 +47,13 @@ void declare(Options& options, SweepWords& words, Sweep& sweep) {
 }
 
 Result<void> fill(const SweepWords& words, Sweep& sweep) {
-    auto points = parse_points(words, {.consumers_min = 2, .payload_bytes_min = sizeof(Stamp)});
-    if (!points) {
-        return points.error();
-    }
-    sweep.points = std::move(points).value();
-    if (auto checked = sweep.relay.check(1); !checked) {
-        return checked;
-    }
-    const auto cpu = choose_generator_cpu(sweep.relay.worker_cpus());
-    if (!cpu) {
-        return cpu.error();
-    }
-    sweep.generator_cpu = *cpu;
-    return sweep.output.open();
+    return sweep.fill(words, {.consumers_min = 2, .payload_bytes_min = sizeof(Stamp)});
 }
 
 std::vector<FairnessPlan> plans_of(const Sweep& sweep) {
     std::vector<FairnessPlan> plans;
     for (const SweepPoint& point : sweep.points) {
-        FairnessPlan plan;
-        plan.rig = sweep.relay.rig(point.workers, point.history);
-        plan.rig.consumers = point.consumers;
-        plan.payload_bytes = point.payload_bytes;
-        plan.load = sweep.load;
-        plan.packets_per_second = static_cast<double>(sweep.packets_per_second);
-        plan.generator_cpu = sweep.generator_cpu;
-        plan.trials = sweep.relay.trials();
-        plans.push_back(std::move(plan));
+        plans.push_back(sweep.plan_of<FairnessPlan>(point));
     }
     return plans;
 }
