@@ -14,6 +14,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <limits>
 #include <netinet/in.h>
 
 namespace penstock {
@@ -45,63 +46,32 @@ Endpoint source_of(const rte_ipv4_hdr& ip, const rte_udp_hdr& udp) noexcept {
     return source;
 }
 
-/// No 16-bit sum. (A std::optional would be stored in parts and loaded whole, which stalls.)
-constexpr std::uint32_t kNoSum = 0x1'0000;
-
-/// Sums of what the headers of all content of one publisher have in common.
-class HeaderSums {
+/// What the UDP checksum of content says of its payload alone.
+class UdpSums {
   public:
-    HeaderSums() = default;
-    HeaderSums(const rte_ipv4_hdr& ip, const rte_udp_hdr& udp) noexcept
+    UdpSums() = default;
+    UdpSums(const rte_ipv4_hdr& ip, const rte_udp_hdr& udp) noexcept
         : pseudo_header_(fold_sum(std::uint64_t{ip.src_addr} + ip.dst_addr +
-                                  to_network(std::uint16_t{IPPROTO_UDP}))),
-          with_ports_(std::uint32_t{pseudo_header_} + udp.src_port + udp.dst_port) {}
+                                  to_network(std::uint16_t{IPPROTO_UDP}) + udp.dgram_len)),
+          headers_(std::uint32_t{pseudo_header_} + udp.src_port + udp.dst_port + udp.dgram_len) {}
 
-    /// The sum of the payload alone, from what the sender's checksum says of everything: the sum of
-    /// all is 0xffff, so the payload's is what the headers leave. kNoSum: it says nothing. A sender
-    /// that computed none leaves it to us, and so does one on this machine that left it to a NIC
-    /// where there is none (veth, TAP): the field then holds the pseudo-header's sum alone.
+    /// Whether a checksum says anything. A sender that computed none leaves it to us, and so does
+    /// one on this machine that left it to a NIC where there is none (veth, TAP): the field then
+    /// holds the pseudo header's sum alone.
     /// Source: RFC 768; linux/skbuff.h, CHECKSUM_PARTIAL.
-    [[nodiscard]] std::uint32_t payload_sum(const rte_udp_hdr& udp) const noexcept {
-        const std::uint32_t bytes = udp.dgram_len;
-        const std::uint32_t checksum = udp.dgram_cksum;
-        if (checksum == 0 || checksum == fold_sum(pseudo_header_ + bytes)) {
-            return kNoSum;
-        }
-        return static_cast<std::uint16_t>(~fold_sum(with_ports_ + 2 * bytes + checksum));
+    [[nodiscard]] bool are_told_by(std::uint16_t checksum) const noexcept {
+        return checksum != 0 && checksum != pseudo_header_;
+    }
+    /// What such a checksum says: the sum of all is 0xffff, so the payload's is what the headers
+    /// leave.
+    [[nodiscard]] std::uint16_t payload_sum(std::uint16_t checksum) const noexcept {
+        return static_cast<std::uint16_t>(~fold_sum(headers_ + checksum));
     }
 
   private:
-    std::uint32_t pseudo_header_ = 0;  // but for the length
-    std::uint32_t with_ports_ = 0;
+    std::uint16_t pseudo_header_ = 0;
+    std::uint32_t headers_ = 0;  // ports and length, too
 };
-
-using Line [[gnu::vector_size(16)]] = std::uint64_t;
-constexpr Line line_of(const std::array<std::uint8_t, sizeof(Line)>& bytes) noexcept {
-    const auto words = std::bit_cast<std::array<std::uint64_t, 2>>(bytes);
-    return Line{words[0], words[1]};
-}
-// What says whose content a frame is. Of its first line: the destination MAC address, the
-// ethertype, version and header length.
-constexpr Line kFirstBits =
-    line_of({0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0});
-// Of the line from the IP identification on: fragment bits, protocol, both addresses.
-constexpr Line kSecondBits = line_of({0,
-                                      0,
-                                      kFragmentBits >> 8U,
-                                      kFragmentBits & 0xffU,
-                                      0,
-                                      0xff,
-                                      0,
-                                      0,
-                                      0xff,
-                                      0xff,
-                                      0xff,
-                                      0xff,
-                                      0xff,
-                                      0xff,
-                                      0xff,
-                                      0xff});
 
 /// A guess at whether streams change from packet to packet.
 bool is_mixed(ContentBurst content) noexcept {
@@ -166,58 +136,70 @@ void Classify::prefetch_streams(Burst frames) const noexcept {
     }
 }
 
-/// What the addresses and ports of content say: the same of all packets of a stream.
-struct Classify::Source {
+/// What the headers of plain content say, but for the little that differs between packets of one
+/// stream and size: the IP identification and both checksums.
+struct Classify::PlainHeaders {
     Stream* stream = nullptr;
-    std::uint64_t addresses = 0;  // both IP addresses, added
-    HeaderSums sums;
-
-    Source() = default;
-    Source(const rte_ipv4_hdr& ip, const rte_udp_hdr& udp, Stream* its) noexcept
-        : stream(its), addresses(std::uint64_t{ip.src_addr} + ip.dst_addr), sums(ip, udp) {}
+    std::uint64_t ip_sum = 0;  // of the other words of the IP header
+    /// A frame has as many at least; none has as many as this.
+    std::uint32_t frame_bytes = std::numeric_limits<std::uint32_t>::max();
+    std::uint16_t payload_bytes = 0;
+    UdpSums udp;
 
     /// Whether the IP header's checksum is right. Sums of 32-bit words fold to the same as those of
     /// 16-bit ones.
-    [[nodiscard]] bool ip_checksum_holds(const std::uint8_t* ip) const noexcept {
-        return is_zero_sum(addresses + load<std::uint32_t>(ip) + load<std::uint32_t>(ip + 4) +
-                           load<std::uint32_t>(ip + 8));
+    [[nodiscard]] bool ip_checksum_holds(const rte_ipv4_hdr& ip) const noexcept {
+        return is_zero_sum(ip_sum + ip.packet_id + ip.hdr_checksum);
     }
 };
 
-/// Content of a stream comes from one address to one address, packet after packet: what has been
-/// found out about the headers of one need not be found out again of the next, if they are the
-/// same.
+/// Content of a stream comes from one address to one address, packet after packet, most of it of
+/// one size: what has been found out about the headers of one need not be found out again of the
+/// next, if they are the same.
 class Classify::LastContent {
   public:
-    [[nodiscard]] const Source& source() const noexcept { return source_; }
-    /// Whether all in the headers is the same that says whose content this is: MAC address,
-    /// protocols, being no fragment, addresses, ports.
-    [[nodiscard]] bool has_headers_of(const std::uint8_t* frame) const noexcept {
-        const Line differs = ((load_line(frame) ^ first_) & kFirstBits) |
-                             ((load_line(frame + kSecondAt) ^ second_) & kSecondBits);
-        return source_.stream != nullptr &&
-               (differs[0] | differs[1] | (load<std::uint32_t>(frame + kPortsAt) ^ ports_)) == 0;
+    [[nodiscard]] const PlainHeaders& headers() const noexcept { return headers_; }
+    /// Whether a frame's headers are the same: all of their bytes but for the source MAC address,
+    /// the IP identification and the checksums. `bytes`: of the frame, which may have less than
+    /// the headers.
+    [[nodiscard]] bool has_headers_of(const std::uint8_t* frame,
+                                      std::uint32_t bytes) const noexcept {
+        return bytes >= headers_.frame_bytes && differs(parts_of(frame)) == 0;
     }
-    void remember(const std::uint8_t* frame, const Source& source) noexcept {
-        source_ = source;
-        first_ = load_line(frame);
-        second_ = load_line(frame + kSecondAt);
-        ports_ = load<std::uint32_t>(frame + kPortsAt);
+    void remember(const std::uint8_t* frame, const PlainHeaders& headers) noexcept {
+        headers_ = headers;
+        parts_ = parts_of(frame);
     }
 
   private:
-    static constexpr std::size_t kPortsAt = kEthernetBytes + kIpv4Bytes;
-    static constexpr std::size_t kSecondAt = kPortsAt - sizeof(Line);
-    static Line load_line(const std::uint8_t* at) noexcept {
-        Line line;
-        std::memcpy(&line, at, sizeof(line));
-        return line;
+    struct Parts {
+        std::uint64_t mac;      // of the destination; two bytes more
+        std::uint64_t ip;       // ethertype, first word of the IP header, length; two bytes more
+        std::uint32_t kind;     // fragment bits, time to live, protocol
+        std::uint64_t address;  // both addresses
+        std::uint64_t udp;      // two bytes of an address, ports, length
+    };
+    static Parts parts_of(const std::uint8_t* frame) noexcept {
+        return {.mac = load<std::uint64_t>(frame),
+                .ip = load<std::uint64_t>(frame + kEthertypeAt),
+                .kind = load<std::uint32_t>(frame + kFragmentAt),
+                .address = load<std::uint64_t>(frame + kAddressesAt),
+                .udp = load<std::uint64_t>(frame + kPortsAt - 2)};
     }
+    [[nodiscard]] std::uint64_t differs(const Parts& other) const noexcept {
+        constexpr unsigned kBitsMore = 16;  // of mac and ip, at their end
+        return ((parts_.mac ^ other.mac) | (parts_.ip ^ other.ip)) << kBitsMore |
+               (parts_.kind ^ other.kind) | (parts_.address ^ other.address) |
+               (parts_.udp ^ other.udp);
+    }
+    static constexpr std::size_t kEthertypeAt = offsetof(rte_ether_hdr, ether_type);
+    static constexpr std::size_t kFragmentAt =
+        kEthernetBytes + offsetof(rte_ipv4_hdr, fragment_offset);
+    static constexpr std::size_t kAddressesAt = kEthernetBytes + offsetof(rte_ipv4_hdr, src_addr);
+    static constexpr std::size_t kPortsAt = kEthernetBytes + kIpv4Bytes;
 
-    Source source_;
-    Line first_{};
-    Line second_{};
-    std::uint32_t ports_ = 0;
+    PlainHeaders headers_;
+    Parts parts_{};
 };
 
 /// Whose content a frame is, going by its addresses, ports and protocols: nullptr if there is
@@ -246,6 +228,38 @@ class Classify::LastContent {
     return ours ? stream : nullptr;
 }
 
+/// `headers`: filled if it is plain content of one of our streams, going by all but its checksums.
+[[gnu::always_inline]] inline bool Classify::read_plain_headers(
+    const std::uint8_t* frame,
+    std::uint32_t frame_bytes,
+    const PortIdentity& port,
+    PlainHeaders& headers) const noexcept {
+    if (frame_bytes < kIpv4FrameHeaderBytes) {
+        return false;
+    }
+    Stream* stream = plain_stream_of(frame, port);
+    if (stream == nullptr) {
+        return false;
+    }
+    const std::uint8_t* ip_at = frame + kEthernetBytes;
+    const auto& ip = *reinterpret_cast<const rte_ipv4_hdr*>(ip_at);
+    const auto& udp = *reinterpret_cast<const rte_udp_hdr*>(ip_at + kIpv4Bytes);
+    const std::uint32_t udp_bytes = to_host(udp.dgram_len);
+    const std::uint32_t needed_bytes = kEthernetBytes + kIpv4Bytes + udp_bytes;
+    if (udp_bytes < kUdpBytes || udp_bytes + kIpv4Bytes != to_host(ip.total_length) ||
+        needed_bytes > frame_bytes) {
+        return false;
+    }
+    headers = {.stream = stream,
+               .ip_sum = std::uint64_t{ip.src_addr} + ip.dst_addr + load<std::uint32_t>(ip_at) +
+                         ip.fragment_offset +
+                         load_word(ip_at + offsetof(rte_ipv4_hdr, time_to_live)),
+               .frame_bytes = needed_bytes,
+               .payload_bytes = static_cast<std::uint16_t>(udp_bytes - kUdpBytes),
+               .udp = UdpSums{ip, udp}};
+    return true;
+}
+
 [[gnu::always_inline]] inline bool Classify::take_plain_content(rte_mbuf& frame,
                                                                 const PortIdentity& port,
                                                                 LastContent* last,
@@ -253,43 +267,31 @@ class Classify::LastContent {
     // What a NIC may have found that has to be looked into.
     constexpr std::uint64_t kDoubts =
         RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_IP_CKSUM_BAD | RTE_MBUF_F_RX_L4_CKSUM_BAD;
-    const std::uint32_t frame_bytes = frame.data_len;
-    if (frame_bytes < kIpv4FrameHeaderBytes ||
-        ((frame.ol_flags & kDoubts) | (frame.nb_segs ^ 1U)) != 0) {
+    if (((frame.ol_flags & kDoubts) | (frame.nb_segs ^ 1U)) != 0) {
         return false;
     }
     const auto* at = rte_pktmbuf_mtod(&frame, const std::uint8_t*);
-    const auto* ip_at = at + kEthernetBytes;
-    const auto& ip = *reinterpret_cast<const rte_ipv4_hdr*>(ip_at);
-    const auto& udp = *reinterpret_cast<const rte_udp_hdr*>(ip_at + kIpv4Bytes);
-    Source source;
-    if (last != nullptr && last->has_headers_of(at)) [[likely]] {
-        source = last->source();
+    PlainHeaders headers;
+    if (last != nullptr && last->has_headers_of(at, frame.data_len)) [[likely]] {
+        headers = last->headers();
     } else {
-        Stream* stream = plain_stream_of(at, port);
-        if (stream == nullptr) {
+        if (!read_plain_headers(at, frame.data_len, port, headers)) {
             return false;
         }
-        source = Source{ip, udp, stream};
         if (last != nullptr) {
-            last->remember(at, source);
+            last->remember(at, headers);
         }
     }
-    const std::uint32_t udp_bytes = to_host(udp.dgram_len);
-    const std::uint32_t total_bytes = to_host(ip.total_length);
-    if (udp_bytes < kUdpBytes || udp_bytes + kIpv4Bytes != total_bytes ||
-        total_bytes + kEthernetBytes > frame_bytes || !source.ip_checksum_holds(ip_at) ||
+    const auto& ip = *reinterpret_cast<const rte_ipv4_hdr*>(at + kEthernetBytes);
+    const auto& udp = *reinterpret_cast<const rte_udp_hdr*>(at + kEthernetBytes + kIpv4Bytes);
+    if (!headers.ip_checksum_holds(ip) || !headers.udp.are_told_by(udp.dgram_cksum) ||
         may_be_message(at + kIpv4FrameHeaderBytes)) {
         return false;
     }
-    const std::uint32_t sum = source.sums.payload_sum(udp);
-    if (sum == kNoSum) {
-        return false;
-    }
-    content = {.stream = source.stream,
+    content = {.stream = headers.stream,
                .packet = &frame,
-               .payload_bytes = static_cast<std::uint16_t>(udp_bytes - kUdpBytes),
-               .payload_sum = static_cast<std::uint16_t>(sum)};
+               .payload_bytes = headers.payload_bytes,
+               .payload_sum = headers.udp.payload_sum(udp.dgram_cksum)};
     trim(frame, kIpv4FrameHeaderBytes, content.payload_bytes);
     return true;
 }
@@ -298,15 +300,15 @@ class Classify::LastContent {
                                                          std::uint8_t port,
                                                          LastContent* last) noexcept {
     const PortIdentity& identity = ports_[port];
-    std::size_t accepted = 0;
+    Content* next = content_.data();
     for (rte_mbuf* frame : frames) {
-        if (take_plain_content(*frame, identity, last, content_[accepted])) [[likely]] {
-            ++accepted;
+        if (take_plain_content(*frame, identity, last, *next)) [[likely]] {
+            ++next;
         } else {
-            accepted += examine(frame, port, content_[accepted]) ? 1 : 0;
+            next += examine(frame, port, *next) ? 1 : 0;
         }
     }
-    return accepted;
+    return static_cast<std::size_t>(next - content_.data());
 }
 
 ContentBurst Classify::by_stream(Burst frames, std::uint8_t port) noexcept {
@@ -314,9 +316,6 @@ ContentBurst Classify::by_stream(Burst frames, std::uint8_t port) noexcept {
         return {};
     }
     bool& mixed = ports_[port].is_mixed;
-    for (const rte_mbuf* frame : frames) {
-        rte_prefetch0(rte_pktmbuf_mtod(frame, const void*));
-    }
     std::size_t accepted = 0;
     if (mixed) {
         prefetch_streams(frames);
@@ -513,13 +512,14 @@ Classify::Verdict Classify::examine_payload(std::span<const std::uint8_t> packet
     if (!from_publisher) {
         return {.kind = Kind::drop, .reason = DropReason::not_publisher, .stream = &stream};
     }
-    const std::uint32_t sum = HeaderSums{ip, udp}.payload_sum(udp);
+    const UdpSums sums{ip, udp};
     return {.kind = Kind::content,
             .stream = &stream,
             .payload_at = kIpv4Bytes + kUdpBytes,
             .payload_bytes = static_cast<std::uint16_t>(payload.size()),
-            .payload_sum = sum != kNoSum ? static_cast<std::uint16_t>(sum)
-                                         : sum_bytes(payload.data(), payload.size())};
+            .payload_sum = sums.are_told_by(udp.dgram_cksum)
+                               ? sums.payload_sum(udp.dgram_cksum)
+                               : sum_bytes(payload.data(), payload.size())};
 }
 
 /// Not 0/8, loopback, multicast, reserved or broadcast (RFC 1122 section 3.2.1.3), not our own.

@@ -54,7 +54,7 @@ class Classify {
         std::uint32_t address;  // network order
         bool is_mixed;          // its last burst was of many streams: the next will be, too
     };
-    struct Source;
+    struct PlainHeaders;
     class LastContent;
 
     /// Judges in one go what nearly all frames are: content of a stream of our own, from its
@@ -66,6 +66,10 @@ class Classify {
                                           const PortIdentity& port,
                                           LastContent* last,
                                           Content& content) const noexcept;
+    [[nodiscard]] bool read_plain_headers(const std::uint8_t* frame,
+                                          std::uint32_t frame_bytes,
+                                          const PortIdentity& port,
+                                          PlainHeaders& headers) const noexcept;
     [[nodiscard]] Stream* plain_stream_of(const std::uint8_t* frame,
                                           const PortIdentity& port) const noexcept;
     void prefetch_streams(Burst frames) const noexcept;

@@ -233,6 +233,7 @@ void rewrite(ContentBurst content,
     const std::uint32_t packet_bytes = header_bytes + payload_bytes;
     const PacketParts parts = parts_of(common, payload_bytes, 0);
     const FlowWords flow = flow_words(headers, parts);
+    const std::uint16_t udp_known = fold_sum(std::uint32_t{headers.udp_sum} + parts.udp_rest);
     const Half first{flow.first, parts.words[1]};
     const Half second{parts.words[2], flow.third};
     for (std::size_t i = 0; i < content.size(); ++i) {
@@ -247,8 +248,7 @@ void rewrite(ContentBurst content,
         std::memcpy(frame, &first, sizeof(first));
         std::memcpy(frame + sizeof(first), &second, sizeof(second));
         std::memcpy(frame + 2 * sizeof(first), &flow.fourth, sizeof(flow.fourth));
-        const std::uint32_t known = std::uint32_t{headers.udp_sum} + content[i].payload_sum;
-        store_word(frame + kUdpChecksumAt, udp_checksum(fold_sum(known), parts.udp_rest));
+        store_word(frame + kUdpChecksumAt, udp_checksum(udp_known, content[i].payload_sum));
         packets[i] = &packet;
     }
 }

@@ -98,10 +98,12 @@ void count_copies(Stream& stream, PacketCount copies, std::uint16_t payload_byte
     stream.totals.copy_bytes += std::uint64_t{copies} * payload_bytes;
 }
 
-/// How many of the first packets have as large a payload as the first one.
-std::size_t count_of_one_size(ContentBurst content) noexcept {
+/// How many of the first packets are of the first one's stream and have as large a payload.
+std::size_t count_alike(ContentBurst content) noexcept {
+    const Content& first = content.front();
     std::size_t count = 1;
-    while (count < content.size() && content[count].payload_bytes == content[0].payload_bytes) {
+    while (count < content.size() && content[count].stream == first.stream &&
+           content[count].payload_bytes == first.payload_bytes) {
         ++count;
     }
     return count;
@@ -250,10 +252,9 @@ std::size_t Replicate::send_at_once(ContentBurst content, Ticks now) noexcept {
             break;
         }
         if (stream.live == 1 && !stream.keeps_history) {
-            const std::size_t run = run_length(content.subspan(sent));
-            const std::size_t passed = std::min<std::size_t>(run, kTurnCopies - made_);
-            pass(stream, content.subspan(sent, passed));
-            sent += passed;
+            const std::size_t left =
+                std::min<std::size_t>(content.size() - sent, kTurnCopies - made_);
+            sent += pass(stream, content.subspan(sent, left));
         } else {
             send_to_all(stream,
                         {.packet = arrived.packet,
@@ -266,30 +267,27 @@ std::size_t Replicate::send_at_once(ContentBurst content, Ticks now) noexcept {
     return sent;
 }
 
-/// To the only live flow, each packet in its own mbuf.
-void Replicate::pass(Stream& stream, ContentBurst content) noexcept {
+/// To the only live flow, each packet in its own mbuf: the first ones that are alike.
+std::size_t Replicate::pass(Stream& stream, ContentBurst content) noexcept {
     const auto port = static_cast<std::uint8_t>(std::countr_zero(stream.live_ports));
     const FlowGroup& group = stream.groups[port];
     const CommonHeaders& common = group.common();
     const FlowChunk& chunk = group.chunk_of(0);
-    while (!content.empty()) {
-        const std::span<rte_mbuf*> room = tx_.room(port);
-        const std::size_t count =
-            count_of_one_size(content.first(std::min(room.size(), content.size())));
-        const CopyRun run{
-            .stream = &stream,
-            .live_flows = nullptr,
-            .flow = chunk.records[0],
-            .copies = static_cast<std::uint32_t>(count),
-            .payload_bytes = content.front().payload_bytes,
-            .frame_bytes = std::uint32_t{common.header_bytes} + content.front().payload_bytes};
-        rewrite(content.first(count), common, chunk.headers[0], room.data());
-        tx_.add_in_room(port, run);
-        stream.sent_at_once.packets += count;
-        stream.sent_at_once.bytes += std::uint64_t{run.copies} * run.payload_bytes;
-        made_ += run.copies;
-        content = content.subspan(count);
-    }
+    const std::span<rte_mbuf*> room = tx_.room(port);
+    const std::size_t count = count_alike(content.first(std::min(room.size(), content.size())));
+    const CopyRun run{
+        .stream = &stream,
+        .live_flows = nullptr,
+        .flow = chunk.records[0],
+        .copies = static_cast<std::uint32_t>(count),
+        .payload_bytes = content.front().payload_bytes,
+        .frame_bytes = std::uint32_t{common.header_bytes} + content.front().payload_bytes};
+    rewrite(content.first(count), common, chunk.headers[0], room.data());
+    tx_.add_in_room(port, run);
+    stream.sent_at_once.packets += count;
+    stream.sent_at_once.bytes += std::uint64_t{run.copies} * run.payload_bytes;
+    made_ += run.copies;
+    return count;
 }
 
 PacketCount Replicate::serve_live(Stream& stream) noexcept {

@@ -104,7 +104,7 @@ class Replicate {
                        std::uint8_t port,
                        const FlowHeaders* headers,
                        CopyRun run) noexcept;
-    void pass(Stream& stream, ContentBurst content) noexcept;
+    std::size_t pass(Stream& stream, ContentBurst content) noexcept;
     /// Whether it could, and has. Owns: takes the packet if so.
     [[nodiscard]] bool send_in_one(Stream& stream, const Slot& slot) noexcept;
     void send_to_all(Stream& stream, const Slot& slot) noexcept;

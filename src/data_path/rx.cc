@@ -1,9 +1,18 @@
 #include "data_path/rx.h"
 
 #include <rte_ethdev.h>
+#include <rte_prefetch.h>
 #include <rte_ring.h>
 
 namespace penstock {
+namespace {
+
+/// All of a burst before the first is read, so that their misses overlap.
+void prefetch_headers(const rte_mbuf* packet) noexcept {
+    rte_prefetch0(rte_pktmbuf_mtod(packet, const void*));
+}
+
+}  // namespace
 
 Rx::Rx(const WorkerConfig& config, WorkerCounters& counters) noexcept
     : config_(config), counters_(counters) {}
@@ -17,6 +26,7 @@ Burst Rx::receive(std::uint8_t port) noexcept {
     }
     std::uint64_t bytes = 0;
     for (const rte_mbuf* packet : Burst{packets_.data(), count}) {
+        prefetch_headers(packet);
         bytes += packet->pkt_len;
     }
     PortCounters& counters = counters_.ports[port];
@@ -33,6 +43,9 @@ Burst Rx::take_over(std::uint8_t sender) noexcept {
     }
     const unsigned count = rte_ring_sc_dequeue_burst(
         ring, reinterpret_cast<void**>(packets_.data()), kRxBurstPackets, nullptr);
+    for (const rte_mbuf* packet : Burst{packets_.data(), count}) {
+        prefetch_headers(packet);
+    }
     counters_.taken_over.add(count);
     return {packets_.data(), count};
 }
