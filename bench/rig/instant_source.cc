@@ -6,6 +6,7 @@
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
+#include <rte_prefetch.h>
 
 #include <algorithm>
 #include <cstring>
@@ -24,6 +25,9 @@ void clear_data(rte_mempool* /*pool*/, void* /*argument*/, void* object, unsigne
 [[gnu::target_clones("avx512f", "avx2", "default")]]
 #endif
 void put(rte_mbuf* const* packets, std::size_t count, const std::uint8_t* lines) noexcept {
+    for (std::size_t i = 0; i < count; ++i) {
+        rte_prefetch0(rte_pktmbuf_mtod(packets[i], void*));
+    }
     for (std::size_t i = 0; i < count; ++i) {
         std::memcpy(
             rte_pktmbuf_mtod(packets[i], void*), lines + i * kCacheLineBytes, kCacheLineBytes);
