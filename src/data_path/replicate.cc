@@ -193,7 +193,8 @@ bool Replicate::has_more(const Stream& stream) noexcept {
         return false;
     }
     const FlowGroup& group = stream.groups[port];
-    const std::span<rte_mbuf* const> fresh = tx_.fresh(port);
+    Tx::Pending& pending = tx_.pending(port);
+    const std::span<rte_mbuf* const> fresh = tx_.fresh(pending);
     if (fresh.size() < live || group.position_of(0) != 0) {
         return false;
     }
@@ -209,7 +210,7 @@ bool Replicate::has_more(const Stream& stream) noexcept {
         rte_pktmbuf_free_seg(slot.packet);
     }
     made_ += live;
-    tx_.add_fresh(port,
+    tx_.add_fresh(pending,
                   {.stream = &stream,
                    .live_flows = chunk.records.data(),
                    .copies = live,
@@ -273,7 +274,8 @@ std::size_t Replicate::pass(Stream& stream, ContentBurst content) noexcept {
     const FlowGroup& group = stream.groups[port];
     const CommonHeaders& common = group.common();
     const FlowChunk& chunk = group.chunk_of(0);
-    const std::span<rte_mbuf*> room = tx_.room(port);
+    Tx::Pending& pending = tx_.pending(port);
+    const std::span<rte_mbuf*> room = Tx::room(pending);
     const std::size_t count = count_alike(content.first(std::min(room.size(), content.size())));
     const CopyRun run{
         .stream = &stream,
@@ -283,7 +285,7 @@ std::size_t Replicate::pass(Stream& stream, ContentBurst content) noexcept {
         .payload_bytes = content.front().payload_bytes,
         .frame_bytes = std::uint32_t{common.header_bytes} + content.front().payload_bytes};
     rewrite(content.first(count), common, chunk.headers[0], room.data());
-    tx_.add_in_room(port, run);
+    tx_.add_in_room(pending, run);
     stream.sent_at_once.packets += count;
     stream.sent_at_once.bytes += std::uint64_t{run.copies} * run.payload_bytes;
     made_ += run.copies;
@@ -361,7 +363,8 @@ std::uint32_t Replicate::copy(const Slot& slot,
                               std::uint8_t port,
                               const FlowHeaders* headers,
                               CopyRun run) noexcept {
-    std::span<rte_mbuf* const> copies = tx_.fresh(port);
+    Tx::Pending& pending = tx_.pending(port);
+    std::span<rte_mbuf* const> copies = tx_.fresh(pending);
     run.payload_bytes = slot.payload_bytes;
     const CommonHeaders& common = run.stream->groups[port].common();
     run.frame_bytes = common.header_bytes + slot.payload_bytes;
@@ -379,7 +382,7 @@ std::uint32_t Replicate::copy(const Slot& slot,
         rte_mbuf_refcnt_update(slot.packet, static_cast<std::int16_t>(run.copies));
     }
     made_ += run.copies;
-    tx_.add_fresh(port, run);
+    tx_.add_fresh(pending, run);
     return run.copies;
 }
 

@@ -12,7 +12,11 @@
 namespace penstock {
 
 Tx::Tx(const WorkerConfig& config, WorkerCounters& counters) noexcept
-    : config_(config), counters_(counters) {}
+    : config_(config), counters_(counters) {
+    for (std::uint8_t port = 0; port < kPortsMax; ++port) {
+        pending_[port].port = port;
+    }
+}
 
 Tx::~Tx() {
     for (std::uint8_t port = 0; port < config_.port_count; ++port) {
@@ -32,9 +36,8 @@ std::uint32_t Tx::ready() const noexcept {
 }
 
 /// A whole burst at a time; of a pool that is nearly empty, what one copy needs.
-void Tx::refill(std::uint8_t port) noexcept {
-    Pending& pending = pending_[port];
-    rte_mempool* pool = config_.ports[port].copies;
+void Tx::refill(Pending& pending) noexcept {
+    rte_mempool* pool = config_.ports[pending.port].copies;
     auto** fresh = reinterpret_cast<void**>(pending.fresh.data());
     if (rte_mempool_get_bulk(pool, fresh, kTxBurstPackets) == 0) [[likely]] {
         pending.fresh_at = 0;
@@ -54,17 +57,17 @@ PacketCount Tx::add_from_control() noexcept {
             drop({&frame, 1}, DropReason::port_unknown, counters_);
             continue;
         }
-        const auto port = static_cast<std::uint8_t>(frame->port);
-        room(port).front() = frame;
-        add_in_room(port, {.copies = 1, .frame_bytes = frame->pkt_len});
+        Pending& to = pending_[frame->port];
+        room(to).front() = frame;
+        add_in_room(to, {.copies = 1, .frame_bytes = frame->pkt_len});
     }
     return count;
 }
 
 PacketCount Tx::send_all() noexcept {
-    for (std::uint8_t port = 0; port < config_.port_count; ++port) {
-        if (pending_[port].count > 0) {
-            send(port);
+    for (Pending& pending : std::span{pending_}.first(config_.port_count)) {
+        if (pending.count > 0) {
+            send(pending);
         }
     }
     return std::exchange(sent_, 0);
@@ -77,12 +80,11 @@ void Tx::reclaim() noexcept {
     }
 }
 
-void Tx::send(std::uint8_t port) noexcept {
-    const WorkerPort& to = config_.ports[port];
-    Pending& pending = pending_[port];
+void Tx::send(Pending& pending) noexcept {
+    const WorkerPort& to = config_.ports[pending.port];
     const std::uint32_t sent = rte_eth_tx_burst(
         to.port_id, to.tx_queue, pending.packets.data(), static_cast<std::uint16_t>(pending.count));
-    PortCounters& counters = counters_.ports[port];
+    PortCounters& counters = counters_.ports[pending.port];
     if (sent < pending.count) [[unlikely]] {
         count_unsent(pending, sent);
         counters.tx_unsent.add(pending.count - sent);

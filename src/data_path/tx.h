@@ -37,13 +37,27 @@ class Tx {
     Tx(const Tx&) = delete;
     Tx& operator=(const Tx&) = delete;
 
-    /// Mbufs for the next copies on `port`, straight from their pool (reference count 1, next
+    /// The burst of one port that is being collected.
+    struct Pending {
+        std::uint8_t port = 0;
+        std::size_t count = 0;
+        std::size_t run_count = 0;
+        std::uint64_t bytes = 0;                 // of frames
+        std::uint32_t control_frames = 0;        // control's own, of all
+        std::size_t fresh_at = kTxBurstPackets;  // the first of those ready in `fresh`
+        std::array<rte_mbuf*, kTxBurstPackets + kReadAheadPackets> packets{};
+        std::array<rte_mbuf*, kTxBurstPackets + kReadAheadPackets> fresh{};
+        std::array<CopyRun, kTxBurstPackets> runs{};
+    };
+    /// That of `port` (index in WorkerConfig::ports).
+    [[nodiscard]] Pending& pending(std::uint8_t port) noexcept { return pending_[port]; }
+
+    /// Mbufs for the next copies, straight from their pool (reference count 1, next
     /// nullptr): as many as fit the burst and are ready, never 0 unless the pool is empty. What
     /// lies behind them (kReadAheadPackets) may be read for prefetching.
-    [[nodiscard]] std::span<rte_mbuf* const> fresh(std::uint8_t port) noexcept {
-        Pending& pending = pending_[port];
+    [[nodiscard]] std::span<rte_mbuf* const> fresh(Pending& pending) noexcept {
         if (pending.fresh_at == kTxBurstPackets) [[unlikely]] {
-            refill(port);
+            refill(pending);
         }
         return {&pending.fresh[pending.fresh_at],
                 std::min(kTxBurstPackets - pending.fresh_at, kTxBurstPackets - pending.count)};
@@ -51,26 +65,23 @@ class Tx {
     /// The first `run.copies` of fresh(), filled by the caller, are packets now; a full burst is
     /// sent.
     /// Owns: takes them.
-    void add_fresh(std::uint8_t port, const CopyRun& run) noexcept {
-        Pending& pending = pending_[port];
+    void add_fresh(Pending& pending, const CopyRun& run) noexcept {
         copy_pointers(
             &pending.fresh[pending.fresh_at], run.copies, &pending.packets[pending.count]);
         pending.fresh_at += run.copies;
         pending.runs[pending.run_count++] = run;
-        finish_add(port, run.copies, std::uint64_t{run.copies} * run.frame_bytes);
+        finish_add(pending, run.copies, std::uint64_t{run.copies} * run.frame_bytes);
     }
-    /// Where the next packets in mbufs of their own go, for `port`: 1..kTxBurstPackets places.
-    [[nodiscard]] std::span<rte_mbuf*> room(std::uint8_t port) noexcept {
-        Pending& pending = pending_[port];
+    /// Where the next packets in mbufs of their own go: 1..kTxBurstPackets places.
+    [[nodiscard]] static std::span<rte_mbuf*> room(Pending& pending) noexcept {
         return std::span{pending.packets}.first(kTxBurstPackets).subspan(pending.count);
     }
     /// The first `run.copies` of room() hold packets now; a full burst is sent.
     /// Owns: takes them.
-    void add_in_room(std::uint8_t port, const CopyRun& run) noexcept {
-        Pending& pending = pending_[port];
+    void add_in_room(Pending& pending, const CopyRun& run) noexcept {
         pending.runs[pending.run_count++] = run;
         pending.control_frames += run.stream == nullptr ? run.copies : 0;
-        finish_add(port, run.copies, std::uint64_t{run.copies} * run.frame_bytes);
+        finish_add(pending, run.copies, std::uint64_t{run.copies} * run.frame_bytes);
     }
     /// Takes control's own frames from their ring (mbuf->port says where to) and adds them.
     /// Returns: frames taken.
@@ -96,17 +107,6 @@ class Tx {
     void reclaim() noexcept;
 
   private:
-    struct Pending {
-        std::size_t count = 0;
-        std::size_t run_count = 0;
-        std::uint64_t bytes = 0;                 // of frames
-        std::uint32_t control_frames = 0;        // control's own, of all
-        std::size_t fresh_at = kTxBurstPackets;  // the first of those ready in `fresh`
-        std::array<rte_mbuf*, kTxBurstPackets + kReadAheadPackets> packets{};
-        std::array<rte_mbuf*, kTxBurstPackets + kReadAheadPackets> fresh{};
-        std::array<CopyRun, kTxBurstPackets> runs{};
-    };
-
     /// Whole cache lines: up to kReadAheadPackets - 1 pointers more, which mean nothing.
     static void copy_pointers(rte_mbuf* const* from, std::size_t count, rte_mbuf** to) noexcept {
         static_assert(kReadAheadPackets * sizeof(void*) == kCacheLineBytes);
@@ -115,16 +115,15 @@ class Tx {
         }
     }
 
-    void finish_add(std::uint8_t port, std::uint32_t packets, std::uint64_t bytes) noexcept {
-        Pending& pending = pending_[port];
+    void finish_add(Pending& pending, std::uint32_t packets, std::uint64_t bytes) noexcept {
         pending.count += packets;
         pending.bytes += bytes;
         if (pending.count == kTxBurstPackets) {
-            send(port);
+            send(pending);
         }
     }
-    void refill(std::uint8_t port) noexcept;
-    void send(std::uint8_t port) noexcept;
+    void refill(Pending& pending) noexcept;
+    void send(Pending& pending) noexcept;
     static void count_unsent(Pending& pending, std::uint32_t sent) noexcept;
 
     const WorkerConfig& config_;
