@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
     penstock::bench::register_stream_ring(**surroundings);
     penstock::bench::register_replicate(**surroundings);
     penstock::bench::register_least_busy(**surroundings);
+    penstock::bench::register_presence_core(**surroundings);
     const bool any = benchmark::RunSpecifiedBenchmarks() > 0;
     benchmark::Shutdown();
     return any && !(*surroundings)->any_failed() ? 0 : 1;

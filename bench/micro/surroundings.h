@@ -88,5 +88,6 @@ void register_classify(Surroundings& surroundings);
 void register_stream_ring(Surroundings& surroundings);
 void register_replicate(Surroundings& surroundings);
 void register_least_busy(Surroundings& surroundings);
+void register_presence_core(Surroundings& surroundings);
 
 }  // namespace penstock::bench
