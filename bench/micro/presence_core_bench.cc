@@ -66,6 +66,7 @@ void register_presence_core(Surroundings& surroundings) {
         "presence_core", [&surroundings](benchmark::State& state) { run(state, surroundings); })
         ->ArgNames({"servers", "streams", "consumers"})
         ->Args({10, 1000, 500})
+        ->Args({1'000, 100'000, 50'000})
         ->UseManualTime();
 }
 

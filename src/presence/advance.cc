@@ -175,6 +175,49 @@ void advance(Turn& turn, Stream& stream) {
     turn.state.stream_timers.set(id, due_of(turn.state, stream, turn.now));
 }
 
+void put_on(State& state, Stream& stream, DataServer& server) {
+    take_off(state, stream);
+    stream.server = server.name;
+    server.streams.insert(stream.id);
+    server.flows += stream.flows.size();
+}
+
+void take_off(State& state, Stream& stream) {
+    if (DataServer* server = find_server(state, stream.server)) {
+        server->streams.erase(stream.id);
+        server->flows -= stream.flows.size();
+        const auto load = std::ranges::lower_bound(
+            server->stream_loads, stream.id, {}, &control::StreamLoad::stream);
+        if (load != server->stream_loads.end() && load->stream == stream.id) {
+            server->stream_loads.erase(load);
+        }
+    }
+    stream.server.clear();
+}
+
+void set_flows(State& state, Stream& stream, std::vector<control::ConsumerFlow> flows) {
+    if (DataServer* server = find_server(state, stream.server)) {
+        server->flows += flows.size();
+        server->flows -= stream.flows.size();
+    }
+    stream.flows = std::move(flows);
+}
+
+void forget_flows(State& state, Stream& stream) {
+    set_flows(state, stream, {});
+    stream.flows_before.clear();
+    stream.is_report_open = false;
+    stream.publisher_address = Endpoint{};
+    stream.transmitting = false;
+    stream.unwatched_since.reset();
+}
+
+bool has_flow(const std::vector<control::ConsumerFlow>& flows, PeerId consumer) {
+    const auto found =
+        std::ranges::lower_bound(flows, consumer, {}, &control::ConsumerFlow::consumer);
+    return found != flows.end() && found->consumer == consumer;
+}
+
 Stream* find_or_make_stream(Turn& turn, const std::string& name) {
     const StreamId id = stream_id_of(name);
     if (Stream* known = find(turn.state, id)) {

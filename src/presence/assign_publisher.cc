@@ -1,12 +1,12 @@
 #include "presence/assign_publisher.h"
 
 #include "presence/open_stream.h"
+#include "presence/placement.h"
 #include "presence/sessions.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 namespace penstock::presence {
@@ -30,39 +30,6 @@ double share_of(const DataServer& server, std::uint64_t max_bits_per_second, dou
     return static_cast<double>(max_bits_per_second) / static_cast<double>(smallest);
 }
 
-/// Bytes of the names and numbers in a full set, and of one more stream; an upper bound.
-std::size_t set_bytes(const DataServer& server, const Stream* another) {
-    constexpr std::size_t kEntryBytes = 40;  // ids, rate, field keys and lengths
-    std::size_t bytes = another == nullptr ? 0 : another->name.size() + kEntryBytes;
-    for (const auto& [id, desired] : server.desired) {
-        bytes += desired.name.size() + kEntryBytes;
-    }
-    return bytes;
-}
-
-std::string unfit_reason(const DataServer& server, const Stream* stream) {
-    if (!server.session) {
-        return "it is not attached";
-    }
-    if (!server.reports_done) {
-        return "it has not reported its streams yet";
-    }
-    if (!server.load.has_value()) {
-        return "it has not reported its load yet";
-    }
-    if (server.desired.size() >= server.hello.streams_max ||
-        set_bytes(server, stream) > kSetBytesMax) {
-        return fmt::format("it has {} streams and takes no more", server.desired.size());
-    }
-    if (stream != nullptr) {
-        if (const auto refusal = stream->refusals.find(server.name);
-            refusal != stream->refusals.end()) {
-            return "it refused the stream: " + refusal->second;
-        }
-    }
-    return "";
-}
-
 std::string objection(const Turn& turn,
                       const Stream* stream,
                       const control::PublisherHello& hello) {
@@ -75,9 +42,22 @@ std::string objection(const Turn& turn,
     return "";
 }
 
+/// The candidates of a decision take more memory than all else of a stream: the newest keep them.
+void keep_explained(State& state, StreamId newest) {
+    state.explained.push_back(newest);
+    if (state.explained.size() > kExplainedMax) {
+        Stream* oldest = find(state, state.explained.front());
+        state.explained.pop_front();
+        if (oldest != nullptr) {
+            oldest->decision.candidates = {};
+        }
+    }
+}
+
 void record_decision(Turn& turn, Stream& stream, Decision decision) {
     const bool was_unplaced = turn.state.unplaced.contains(stream.id);
     stream.decision = std::move(decision);
+    keep_explained(turn.state, stream.id);
     stream.decided_at = turn.now;
     stream.decided_for = stream.trigger;
     if (!stream.decision.chosen.empty()) {
@@ -138,15 +118,14 @@ void request_publish(Turn& turn, SessionId session, const control::PublisherHell
 }
 
 bool assign_publisher(Turn& turn, Stream& stream) {
-    const std::vector<ServerLoad> loads = server_loads(turn.state, &stream, turn.now);
-    Decision decision = least_busy(loads, placement_rules(turn.state.settings));
+    Decision decision = place(turn.state, stream, turn.now);
     if (decision.chosen.empty()) {
         record_decision(turn, stream, std::move(decision));
         turn.state.unplaced.insert(stream.id);
         return false;
     }
     DataServer& server = *find_server(turn.state, decision.chosen);
-    stream.server = server.name;
+    put_on(turn.state, stream, server);
     stream.step = StreamStep::opening;
     stream.endpoint = Endpoint{};
     ++stream.hand_outs;
@@ -155,36 +134,9 @@ bool assign_publisher(Turn& turn, Stream& stream) {
     stream.handed_out_before = std::exchange(server.handed_out_at, turn.now);
     server.reservations.push_back(
         {stream.id, share_of(server, stream.max_bits_per_second, turn.state.settings.reserve)});
+    rank(turn.state, server, turn.now);
     open_at(turn, server, stream);
     return true;
-}
-
-std::vector<ServerLoad> server_loads(const State& state, const Stream* stream, MonotonicTime now) {
-    std::vector<ServerLoad> loads;
-    for (const auto& [name, server] : state.servers) {
-        ServerLoad load;
-        load.name = name;
-        load.unfit = unfit_reason(server, stream);
-        if (server.load.has_value()) {
-            load.utilisation = server.load->utilisation;
-            load.bottleneck = server.load->bottleneck;
-            load.report_age = now - server.load_at;
-        }
-        load.reserved = std::accumulate(
-            server.reservations.begin(),
-            server.reservations.end(),
-            0.0,
-            [](double sum, const Reservation& reservation) { return sum + reservation.share; });
-        if (server.handed_out_at.has_value()) {
-            load.handed_out_ago = now - *server.handed_out_at;
-        }
-        loads.push_back(std::move(load));
-    }
-    return loads;
-}
-
-PlacementRules placement_rules(const Settings& settings) {
-    return {settings.recent_period, kReportAgeMax, settings.utilisation_limit};
 }
 
 }  // namespace penstock::presence

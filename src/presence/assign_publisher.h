@@ -2,9 +2,6 @@
 
 #include "presence/turn.h"
 
-#include <string>
-#include <vector>
-
 namespace penstock::presence {
 
 /// Steps 2 and 3: a publisher names its stream, presence chooses its data server.
@@ -15,11 +12,5 @@ void request_publish(Turn& turn, SessionId session, const control::PublisherHell
 
 /// Chooses a data server and has it open the stream. Returns: whether one was found.
 bool assign_publisher(Turn& turn, Stream& stream);
-
-/// The data servers as least_busy() wants them, seen for `stream` (nullptr: for any).
-[[nodiscard]] std::vector<ServerLoad> server_loads(const State& state,
-                                                   const Stream* stream,
-                                                   MonotonicTime now);
-[[nodiscard]] PlacementRules placement_rules(const Settings& settings);
 
 }  // namespace penstock::presence

@@ -2,6 +2,7 @@
 
 #include "presence/find_stream.h"
 #include "presence/open_stream.h"
+#include "presence/placement.h"
 #include "presence/recover.h"
 #include "presence/sessions.h"
 #include "presence/stop_stream.h"
@@ -10,6 +11,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 namespace penstock::presence {
@@ -25,22 +27,40 @@ LoggedEvent about_server(const DataServer& server, EventKind kind, std::string d
     return event;
 }
 
-std::vector<StreamId> streams_at(const State& state, const std::string& server) {
-    std::vector<StreamId> found;
-    for (const auto& [id, stream] : state.streams) {
-        if (stream.server == server) {
-            found.push_back(id);
+/// Streams that wait for a data server may have this one, now that it has changed: a few of them,
+/// in turn.
+void retry_unplaced(Turn& turn, DataServer& server) {
+    std::set<StreamId>& unplaced = turn.state.unplaced;
+    const std::size_t most = std::min(unplaced.size(), kRetriesAtOnce);
+    for (std::size_t i = 0; i < most && server.rank.has_value(); ++i) {
+        auto next = unplaced.upper_bound(turn.state.retried_last);
+        if (next == unplaced.end()) {
+            next = unplaced.begin();
+        }
+        if (next == unplaced.end()) {
+            return;
+        }
+        turn.state.retried_last = *next;
+        Stream& stream = *find(turn.state, *next);
+        if (can_take(turn.state, server, stream)) {
+            advance(turn, stream);
         }
     }
-    return found;
 }
 
-/// Streams that wait for a data server look again.
-void retry_unplaced(Turn& turn) {
-    const std::vector<StreamId> waiting(turn.state.unplaced.begin(), turn.state.unplaced.end());
-    for (const StreamId id : waiting) {
-        if (Stream* stream = find(turn.state, id)) {
-            advance(turn, *stream);
+/// The newest load of every stream that is here.
+void take_stream_loads(DataServer& server, const std::vector<control::StreamLoad>& loads) {
+    std::vector<control::StreamLoad>& kept = server.stream_loads;
+    auto at = kept.begin();
+    for (const control::StreamLoad& load : loads) {
+        // They come in the order of their ids, but may begin anywhere in it.
+        if (at == kept.end() || at->stream != load.stream) {
+            at = std::ranges::lower_bound(kept, load.stream, {}, &control::StreamLoad::stream);
+        }
+        if (at != kept.end() && at->stream == load.stream) {
+            *at++ = load;
+        } else if (server.streams.contains(load.stream)) {
+            at = std::next(kept.insert(at, load));
         }
     }
 }
@@ -121,19 +141,15 @@ bool may_continue_settling(const Stream& stream, const control::StreamReport& re
            report.consumers.size() > stream.flows.size();
 }
 
-/// Keeps open for now what the data server has open.
-void spare(DataServer& server, const control::StreamReport& report) {
-    server.spared[report.stream] = {report.stream, report.name, report.publisher, 0};
-}
-
 /// The stream was taken for one that goes on at another data server.
 void leave_other_copy(Turn& turn, Stream& stream) {
     if (DataServer* other = find_server(turn.state, stream.server)) {
-        if (const auto copy = other->desired.extract(stream.id)) {
-            other->spared[stream.id] = copy.mapped();
+        if (const auto copy = other->desired.find(stream.id); copy != other->desired.end()) {
+            spare(*other, control::DesiredStream(copy->second));
+            rank(turn.state, *other, turn.now);
             arm_session(turn, other->session);
         }
-        forget_flows(stream);
+        forget_flows(turn.state, stream);
     }
 }
 
@@ -163,7 +179,7 @@ void continue_stream(Turn& turn,
     if (!stream.publisher || (report.publisher && stream.publisher != report.publisher)) {
         replace_claimant(turn, stream, report.publisher);
     }
-    stream.server = server.name;
+    put_on(turn.state, stream, server);
     stream.step = StreamStep::started;
     stream.endpoint = report.endpoint;
     stream.displaced_since.reset();
@@ -179,7 +195,7 @@ void continue_stream(Turn& turn,
 
 /// What follows from the data server having this stream open. Whatever is not continued or known
 /// to be here is closed by the full set that answers the reports.
-void compare_reported(Turn& turn, DataServer& server, const control::StreamReport& report) {
+void compare_reported(Turn& turn, DataServer& server, control::StreamReport report) {
     Stream* stream = find_or_make_stream(turn, report.name);
     if (stream == nullptr) {
         return;
@@ -194,11 +210,12 @@ void compare_reported(Turn& turn, DataServer& server, const control::StreamRepor
                    : may_continue(*stream, report)) {
         continue_stream(turn, server, *stream, report);
     } else if (is_settling(turn.state, turn.now)) {
-        spare(server, report);
+        spare(server, {report.stream, report.name, report.publisher, 0});
+        arm_session(turn, server.session);
     }
     if (stream->server == server.name) {
-        take_flows(turn, *stream, report);
         stream->publisher_address = report.publisher_address;
+        take_flows(turn, *stream, std::move(report));
     }
 }
 
@@ -208,7 +225,7 @@ void reopen_unreported(Turn& turn, DataServer& server, StreamId id) {
     if (!server.reported.contains(id) && stream.step == StreamStep::started) {
         stream.step = StreamStep::opening;
         stream.displaced_since = turn.now;
-        forget_flows(stream);
+        forget_flows(turn.state, stream);
     }
 }
 
@@ -235,6 +252,7 @@ void attach(Turn& turn, SessionId session, const control::DataServerHello& hello
     }
     DataServer& server = server_for(turn.state, hello);
     if (server.session) {
+        unrank(turn.state, server);
         const SessionId old = std::exchange(server.session, SessionId{});
         drop_session(turn, old);
     }
@@ -253,6 +271,8 @@ void attach(Turn& turn, SessionId session, const control::DataServerHello& hello
     server.spared.clear();
     server.sent.clear();
     server.applied.clear();
+    server.changed.clear();
+    server.unanswered.clear();
     server.generation_sent = std::max(server.generation_sent, hello.applied_generation);
     server.generation_applied = hello.applied_generation;
     Session& entry = turn.state.sessions.at(session);
@@ -267,7 +287,7 @@ void attach(Turn& turn, SessionId session, const control::DataServerHello& hello
     arm_session(turn, session);
 }
 
-void take_load(Turn& turn, DataServer& server, const control::LoadReport& load) {
+void take_load(Turn& turn, DataServer& server, control::LoadReport load) {
     server.clock_ms = load.monotonic_ms;
     server.clock_at = turn.now;
     if (!std::isfinite(load.utilisation) || load.utilisation < 0) {
@@ -279,20 +299,17 @@ void take_load(Turn& turn, DataServer& server, const control::LoadReport& load) 
         return;
     }
     server.load_refused = false;
-    server.load = load;
-    server.load->utilisation = std::min(load.utilisation, 1.0);
+    take_stream_loads(server, load.streams);
+    load.streams = {};
+    server.load = std::move(load);
+    server.load->utilisation = std::min(server.load->utilisation, 1.0);
     server.load_at = turn.now;
     server.reservations.clear();
-    for (const control::StreamLoad& stream_load : load.streams) {
-        if (Stream* stream = find(turn.state, stream_load.stream);
-            stream != nullptr && stream->server == server.name) {
-            stream->load = stream_load;
-        }
-    }
-    retry_unplaced(turn);
+    rank(turn.state, server, turn.now);
+    retry_unplaced(turn, server);
 }
 
-void take_stream_report(Turn& turn, DataServer& server, const control::StreamReport& report) {
+void take_stream_report(Turn& turn, DataServer& server, control::StreamReport report) {
     if (stream_id_of(report.name) != report.stream) {
         reject(turn, server.session, "the id of the reported stream is not that of its name");
         return;
@@ -302,7 +319,7 @@ void take_stream_report(Turn& turn, DataServer& server, const control::StreamRep
         if (server.reported.size() > server.hello.streams_max) {
             reject(turn, server.session, "more streams are reported than streams_max of the hello");
         } else if (!report.continued) {
-            kept = report;
+            kept = std::move(report);
         } else if (kept.consumers.size() + report.consumers.size() <= server.hello.consumers_max) {
             kept.consumers.insert(
                 kept.consumers.end(), report.consumers.begin(), report.consumers.end());
@@ -314,10 +331,11 @@ void take_stream_report(Turn& turn, DataServer& server, const control::StreamRep
     if (stream == nullptr || stream->server != server.name || stream->endpoint != report.endpoint) {
         return;
     }
-    take_flows(turn, *stream, report);
+    const PeerId accepted = report.publisher;
     stream->publisher_address = report.publisher_address;
+    take_flows(turn, *stream, std::move(report));
     if (stream->step == StreamStep::started && stream->publisher) {
-        const bool is_accepted = report.publisher == stream->publisher;
+        const bool is_accepted = accepted == stream->publisher;
         if (is_accepted && !stream->transmitting) {
             turn.log(about(*stream, EventKind::transmitting));
         }
@@ -330,11 +348,11 @@ void finish_reports(Turn& turn, DataServer& server) {
     if (server.reports_done) {
         return;
     }
-    for (const auto& [id, report] : server.reported) {
+    for (auto& [id, report] : server.reported) {
         server.applied.insert(id);
-        compare_reported(turn, server, report);
+        compare_reported(turn, server, std::move(report));
     }
-    const std::vector<StreamId> here = streams_at(turn.state, server.name);
+    const std::vector<StreamId> here(server.streams.begin(), server.streams.end());
     for (const StreamId id : here) {
         reopen_unreported(turn, server, id);
     }
@@ -347,40 +365,47 @@ void finish_reports(Turn& turn, DataServer& server) {
     server.full_wanted = true;
     welcome_back(turn, server.name);
     send_set(turn, server);
+    rank(turn.state, server, turn.now);
     for (const StreamId id : here) {
         if (Stream* stream = find(turn.state, id)) {
             advance(turn, *stream);
         }
     }
-    retry_unplaced(turn);
+    retry_unplaced(turn, server);
 }
 
 void detach(Turn& turn, DataServer& server, std::string_view reason) {
+    unrank(turn.state, server);
     server.session = SessionId{};
     server.reports_done = false;
     server.in_flight = false;
     server.desired.clear();
     server.spared.clear();
+    server.desired_bytes = 0;
     server.sent.clear();
     server.applied.clear();
+    server.changed.clear();
+    server.unanswered.clear();
     server.reported.clear();
     server.reservations.clear();
     turn.log(about_server(server, EventKind::server_gone, std::string(reason)));
-    for (const StreamId id : streams_at(turn.state, server.name)) {
+    const std::vector<StreamId> lost(server.streams.begin(), server.streams.end());
+    for (const StreamId id : lost) {
         Stream& stream = *find(turn.state, id);
-        forget_flows(stream);
+        forget_flows(turn.state, stream);
         if (stream.step == StreamStep::closing || !stream.publisher) {
             finish_close(turn, stream);
         } else if (stream.step == StreamStep::started || stream.displaced_since.has_value()) {
             stream.step = StreamStep::displaced;
             stream.displaced_since = stream.displaced_since.value_or(turn.now);
-            stream.lost_server = std::exchange(stream.server, "");
+            stream.lost_server = server.name;
+            take_off(turn.state, stream);
             stream.trigger = "loss of data server " + server.name;
         } else if (stream.step == StreamStep::opening) {
             stream.step = StreamStep::idle;
-            stream.server.clear();
+            take_off(turn.state, stream);
         } else {
-            stream.server.clear();  // stopping: nothing is left to be closed
+            take_off(turn.state, stream);  // stopping: nothing is left to be closed
         }
         advance(turn, stream);
     }

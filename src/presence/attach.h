@@ -14,10 +14,10 @@ void attach(Turn& turn, SessionId session, const control::DataServerHello& hello
 
 /// A load report, its heartbeat. One whose utilisation is no number is refused (the one before it
 /// ages); one above 1 counts as 1.
-void take_load(Turn& turn, DataServer& server, const control::LoadReport& load);
+void take_load(Turn& turn, DataServer& server, control::LoadReport load);
 
 /// A stream's publisher and consumers as the data server has them.
-void take_stream_report(Turn& turn, DataServer& server, const control::StreamReport& report);
+void take_stream_report(Turn& turn, DataServer& server, control::StreamReport report);
 
 /// All streams were reported: adopts unknown ones, compares known ones, sends the full set.
 void finish_reports(Turn& turn, DataServer& server);

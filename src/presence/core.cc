@@ -39,11 +39,11 @@ Session* speaker(Turn& turn, SessionId id, SessionKind kind, bool is_hello) {
                         : "the first message must say who is calling");
         return nullptr;
     }
-    hear(turn, id, session);
+    session.heard_at = turn.now;
     return &session;
 }
 
-void take(Turn& turn, const FromDataServer& event) {
+void take(Turn& turn, FromDataServer& event) {
     const auto* hello = std::get_if<control::DataServerHello>(&event.message);
     const Session* session =
         speaker(turn, event.session, SessionKind::data_server, hello != nullptr);
@@ -56,12 +56,13 @@ void take(Turn& turn, const FromDataServer& event) {
     }
     DataServer& server = *find_server(turn.state, session->server);
     std::visit(
-        Overloaded{
-            [](const control::DataServerHello&) {},
-            [&](const control::LoadReport& load) { take_load(turn, server, load); },
-            [&](const control::Applied& applied) { take_applied(turn, server, applied); },
-            [&](const control::StreamReport& report) { take_stream_report(turn, server, report); },
-            [&](const control::ReportsDone&) { finish_reports(turn, server); }},
+        Overloaded{[](const control::DataServerHello&) {},
+                   [&](control::LoadReport& load) { take_load(turn, server, std::move(load)); },
+                   [&](const control::Applied& applied) { take_applied(turn, server, applied); },
+                   [&](control::StreamReport& report) {
+                       take_stream_report(turn, server, std::move(report));
+                   },
+                   [&](const control::ReportsDone&) { finish_reports(turn, server); }},
         event.message);
 }
 
@@ -144,9 +145,9 @@ void take(Turn& turn, const Tick&) {
 
 }  // namespace
 
-std::vector<Action> step(State& state, const Event& event, MonotonicTime now) {
+std::vector<Action> step(State& state, Event event, MonotonicTime now) {
     Turn turn{state, now, {}};
-    std::visit([&](const auto& what) { take(turn, what); }, event);
+    std::visit([&](auto& what) { take(turn, what); }, event);
     finish_recovery(turn);
     store_again(turn);
     return std::move(turn.actions);

@@ -91,10 +91,10 @@ struct StoreFacts {
 
 using Action = std::variant<ToDataServer, ToPublisher, ToConsumer, CloseSession, StoreFacts>;
 
-/// Moves `state` by one event and returns what is to be done, in order. Pure but for `state`: no
-/// I/O, no clock, no thread. `now` never goes back. Events of sessions that are not open are
-/// ignored, so that an event may cross a CloseSession.
-[[nodiscard]] std::vector<Action> step(State& state, const Event& event, MonotonicTime now);
+/// Moves `state` by one event, which it takes, and returns what is to be done, in order. Pure but
+/// for `state`: no I/O, no clock, no thread. `now` never goes back. Events of sessions that are not
+/// open are ignored, so that an event may cross a CloseSession.
+[[nodiscard]] std::vector<Action> step(State& state, Event event, MonotonicTime now);
 
 /// When the next Tick is due; kNever if nothing waits for time to pass.
 [[nodiscard]] MonotonicTime next_deadline(const State& state);

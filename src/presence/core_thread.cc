@@ -135,15 +135,16 @@ void CoreThread::handle(Item& item) {
         (*query)(state_, now);
         return;
     }
-    const Event& event = std::get<Event>(item);
-    move_state(event, now);
-    if (const SessionId session = speaker_of(event)) {
-        outlets_->resume(session);
+    auto& event = std::get<Event>(item);
+    const SessionId speaker = speaker_of(event);
+    move_state(std::move(event), now);
+    if (speaker) {
+        outlets_->resume(speaker);
     }
 }
 
-void CoreThread::move_state(const Event& event, MonotonicTime now) {
-    for (Action& action : step(state_, event, now)) {
+void CoreThread::move_state(Event event, MonotonicTime now) {
+    for (Action& action : step(state_, std::move(event), now)) {
         if (auto* const facts = std::get_if<StoreFacts>(&action)) {
             store_->write(std::move(*facts));
         } else {

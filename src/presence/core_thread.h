@@ -72,7 +72,7 @@ class CoreThread {
     /// Empty: it is time to look at the clock, or to end.
     std::vector<Item> wait_for_items();
     void handle(Item& item);
-    void move_state(const Event& event, MonotonicTime now);
+    void move_state(Event event, MonotonicTime now);
     void wake_followers(MonotonicTime now);
 
     std::mutex mutex_;

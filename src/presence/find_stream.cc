@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace penstock::presence {
@@ -101,8 +102,9 @@ void send_gone(Turn& turn, SessionId session, std::string reason) {
 
 /// Takes the consumer out of everything; its session is the caller's.
 void remove(Turn& turn, Stream& stream, SessionId session) {
-    stream.requests.erase(session);
-    turn.state.consumers.erase(session);
+    const auto consumer = turn.state.consumers.find(session);
+    stream.requests.erase(consumer->second.id);
+    turn.state.consumers.erase(consumer);
 }
 
 void time_out(Turn& turn, Stream& stream, const Consumer& consumer) {
@@ -151,12 +153,10 @@ std::string objection(const State& state, const Stream* stream) {
 
 /// One session of a consumer for a stream: the newest.
 void replace_older(Turn& turn, Stream& stream, PeerId id) {
-    const std::set<SessionId> requests = stream.requests;
-    for (const SessionId session : requests) {
-        if (turn.state.consumers.at(session).id == id) {
-            remove(turn, stream, session);
-            drop_session(turn, session);
-        }
+    if (const auto older = stream.requests.find(id); older != stream.requests.end()) {
+        const SessionId session = older->second;
+        remove(turn, stream, session);
+        drop_session(turn, session);
     }
 }
 
@@ -177,23 +177,51 @@ Consumer& enter(Turn& turn,
                         : std::chrono::nanoseconds(std::chrono::milliseconds(request.wait_ms));
     consumer.requested_at = turn.now;
     consumer.waiting_since = turn.now;
-    stream.requests.insert(session);
+    stream.requests[consumer.id] = session;
     turn.log(about_consumer(stream, EventKind::consumer_requested, request.consumer));
     return consumer;
 }
 
+void say_joined(Turn& turn, const Stream& stream, const control::ConsumerFlow& flow) {
+    if (const auto request = stream.requests.find(flow.consumer);
+        request != stream.requests.end()) {
+        turn.state.consumers.at(request->second).has_joined = true;
+    }
+    turn.log(about_consumer(
+        stream, EventKind::consumer_joined, flow.consumer, "from " + to_string(flow.address)));
+}
+
+/// Who is in `flows` and was not before, and the other way round.
 void say_changes(Turn& turn, const Stream& stream) {
-    for (const auto& [id, flow] : stream.flows) {
-        if (!stream.flows_before.contains(id)) {
-            turn.log(about_consumer(
-                stream, EventKind::consumer_joined, id, "from " + to_string(flow.address)));
+    auto before = stream.flows_before.begin();
+    const auto leave_until = [&](PeerId end) {
+        for (; before != stream.flows_before.end() && before->consumer < end; ++before) {
+            turn.log(about_consumer(stream, EventKind::consumer_left, before->consumer));
+        }
+    };
+    for (const control::ConsumerFlow& flow : stream.flows) {
+        leave_until(flow.consumer);
+        if (before != stream.flows_before.end() && before->consumer == flow.consumer) {
+            ++before;
+        } else {
+            say_joined(turn, stream, flow);
         }
     }
-    for (const auto& [id, flow] : stream.flows_before) {
-        if (!stream.flows.contains(id)) {
-            turn.log(about_consumer(stream, EventKind::consumer_left, id));
-        }
+    leave_until(PeerId{std::numeric_limits<std::uint64_t>::max()});
+}
+
+/// In the order of the consumers, each once.
+void put_in_order(std::vector<control::ConsumerFlow>& flows) {
+    const auto goes_before = [](const auto& left, const auto& right) {
+        return left.consumer < right.consumer;
+    };
+    if (!std::ranges::is_sorted(flows, goes_before)) {
+        std::ranges::stable_sort(flows, goes_before);
     }
+    const auto is_same = [](const auto& left, const auto& right) {
+        return left.consumer == right.consumer;
+    };
+    flows.erase(std::unique(flows.begin(), flows.end(), is_same), flows.end());
 }
 
 }  // namespace
@@ -239,8 +267,8 @@ void tell_consumers(Turn& turn, Stream& stream) {
         return;
     }
     stream.outlook = std::move(outlook);
-    const std::set<SessionId> requests = stream.requests;
-    for (const SessionId session : requests) {
+    const std::map<PeerId, SessionId> requests = stream.requests;
+    for (const auto& [id, session] : requests) {
         tell(turn, stream, turn.state.consumers.at(session));
     }
 }
@@ -263,25 +291,22 @@ void leave(Turn& turn, Consumer& consumer) {
     advance(turn, stream);
 }
 
-void take_flows(Turn& turn, Stream& stream, const control::StreamReport& report) {
-    if (!report.continued) {
+void take_flows(Turn& turn, Stream& stream, control::StreamReport report) {
+    // A full message may be continued by another, or may not: the next one tells.
+    const bool may_continue = report.consumers.size() >= control::kFlowsMax;
+    std::vector<control::ConsumerFlow> flows = std::move(report.consumers);
+    if (report.continued) {
+        flows.insert(flows.begin(), stream.flows.begin(), stream.flows.end());
+    } else {
         if (stream.is_report_open) {
             say_changes(turn, stream);
         }
-        stream.flows_before = std::move(stream.flows);
-        stream.flows.clear();
+        stream.flows_before = stream.flows;
     }
-    for (const control::ConsumerFlow& flow : report.consumers) {
-        if (stream.flows.size() < turn.state.settings.consumers_max) {
-            stream.flows.insert_or_assign(flow.consumer, flow);
-        }
-    }
-    for (const SessionId session : stream.requests) {
-        Consumer& consumer = turn.state.consumers.at(session);
-        consumer.has_joined = consumer.has_joined || stream.flows.contains(consumer.id);
-    }
-    // A full message may be continued by another, or may not: the next one tells.
-    stream.is_report_open = report.consumers.size() >= control::kFlowsMax;
+    put_in_order(flows);
+    flows.resize(std::min(flows.size(), turn.state.settings.consumers_max));
+    set_flows(turn.state, stream, std::move(flows));
+    stream.is_report_open = may_continue;
     if (!stream.is_report_open) {
         say_changes(turn, stream);
         stream.flows_before.clear();

@@ -18,6 +18,6 @@ void end_overdue_wait(Turn& turn, Consumer& consumer);
 /// The consumer's session is over.
 void leave(Turn& turn, Consumer& consumer);
 /// Replaces the flows of a stream by what its data server reports; says who joined and who left.
-void take_flows(Turn& turn, Stream& stream, const control::StreamReport& report);
+void take_flows(Turn& turn, Stream& stream, control::StreamReport report);
 
 }  // namespace penstock::presence

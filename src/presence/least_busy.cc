@@ -56,7 +56,7 @@ Candidate candidate_of(const ServerLoad& server, const PlacementRules& rules) {
     return candidate;
 }
 
-std::string sentence_for_nobody(const std::vector<Candidate>& candidates) {
+std::string sentence_for_nobody(const std::vector<Candidate>& candidates, const Others& others) {
     if (candidates.empty()) {
         return "no data server is attached";
     }
@@ -70,13 +70,18 @@ std::string sentence_for_nobody(const std::vector<Candidate>& candidates) {
                        candidate.ineligible_reason);
         separator = "; ";
     }
+    if (others.ineligible > 0) {
+        fmt::format_to(std::back_inserter(sentence), "; nor can {} others", others.ineligible);
+    }
     return sentence;
 }
 
 std::string sentence_for(const Candidate& chosen,
                          const std::vector<Candidate>& candidates,
-                         const PlacementRules& rules) {
-    const auto eligible = std::ranges::count_if(candidates, &Candidate::eligible);
+                         const PlacementRules& rules,
+                         const Others& others) {
+    const std::size_t eligible = others.eligible + static_cast<std::size_t>(std::ranges::count_if(
+                                                       candidates, &Candidate::eligible));
     if (chosen.recent) {
         return fmt::format(
             "{} has the lowest projected utilisation, {:.3f}, and all {} eligible data servers "
@@ -100,6 +105,10 @@ std::string sentence_for(const Candidate& chosen,
                            candidate.handed_out_ms_ago);
         }
     }
+    // Nobody looked further: there may be more of them that are lower than the chosen one.
+    if (&chosen == &candidates.back() && others.eligible > 0 && !skipped.empty()) {
+        skipped += " and others";
+    }
     std::string sentence = fmt::format("{} has the lowest projected utilisation, {:.3f}, of the {}",
                                        chosen.server,
                                        chosen.projected,
@@ -115,7 +124,9 @@ std::string sentence_for(const Candidate& chosen,
 
 }  // namespace
 
-Decision least_busy(std::span<const ServerLoad> servers, const PlacementRules& rules) {
+Decision least_busy(std::span<const ServerLoad> servers,
+                    const PlacementRules& rules,
+                    const Others& others) {
     Decision decision;
     for (const ServerLoad& server : servers) {
         decision.candidates.push_back(candidate_of(server, rules));
@@ -131,12 +142,12 @@ Decision least_busy(std::span<const ServerLoad> servers, const PlacementRules& r
         chosen = std::ranges::find_if(decision.candidates, &Candidate::eligible);
     }
     if (chosen == end) {
-        decision.reason = sentence_for_nobody(decision.candidates);
+        decision.reason = sentence_for_nobody(decision.candidates, others);
         return decision;
     }
     chosen->chosen = true;
     decision.chosen = chosen->server;
-    decision.reason = sentence_for(*chosen, decision.candidates, rules);
+    decision.reason = sentence_for(*chosen, decision.candidates, rules, others);
     return decision;
 }
 

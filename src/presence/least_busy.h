@@ -3,6 +3,7 @@
 #include "rpc/operator_messages.h"
 
 #include <chrono>
+#include <cstddef>
 #include <optional>
 #include <span>
 #include <string>
@@ -27,6 +28,12 @@ struct PlacementRules {
     double utilisation_limit = 0.9;                                           // lower is eligible
 };
 
+/// Data servers that were not looked at, because none of them could be chosen.
+struct Others {
+    std::size_t eligible = 0;
+    std::size_t ineligible = 0;
+};
+
 struct Decision {
     std::string chosen;                          // "": nobody could
     std::string reason;                          // one sentence
@@ -36,7 +43,10 @@ struct Decision {
 /// Chooses the data server for a stream: of the eligible ones (fit, report young, projected under
 /// the limit) that were not handed out within the recent period the one with the lowest projected
 /// utilisation; if all eligible ones were, the lowest of them. Ties go to the first by name.
+/// `others`: further ones, which the sentence counts.
 /// Pure: no clock, no lock, no I/O.
-[[nodiscard]] Decision least_busy(std::span<const ServerLoad> servers, const PlacementRules& rules);
+[[nodiscard]] Decision least_busy(std::span<const ServerLoad> servers,
+                                  const PlacementRules& rules,
+                                  const Others& others = {});
 
 }  // namespace penstock::presence

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "presence/attach.h"
+#include "presence/placement.h"
 #include "presence/recover.h"
 #include "presence/sessions.h"
 #include "presence/stop_stream.h"
@@ -34,18 +35,57 @@ control::StreamSet full_set(const Turn& turn, const DataServer& server) {
 control::StreamSet changed_set(const DataServer& server) {
     control::StreamSet set;
     set.base_generation = server.generation_applied;
-    for (const auto& [id, desired] : server.desired) {
-        if (const auto sent = server.sent.find(id);
-            sent == server.sent.end() || sent->second != desired) {
-            set.open.push_back(desired);
-        }
-    }
-    for (const auto& [id, sent] : server.sent) {
-        if (!server.desired.contains(id) && !server.spared.contains(id)) {
-            set.close.push_back(id);
+    for (const StreamId id : server.changed) {
+        const auto desired = server.desired.find(id);
+        const auto sent = server.sent.find(id);
+        if (desired == server.desired.end()) {
+            if (sent != server.sent.end() && !server.spared.contains(id)) {
+                set.close.push_back(id);
+            }
+        } else if (sent == server.sent.end() || sent->second != desired->second) {
+            set.open.push_back(desired->second);
         }
     }
     return set;
+}
+
+/// What `changed` names is now as it is desired.
+void note_sent(DataServer& server) {
+    for (const StreamId id : server.changed) {
+        const auto desired = server.desired.find(id);
+        const auto spared = server.spared.find(id);
+        if (desired != server.desired.end()) {
+            server.sent.insert_or_assign(id, desired->second);
+        } else if (spared != server.spared.end()) {
+            server.sent.insert_or_assign(id, spared->second);
+        } else {
+            server.sent.erase(id);
+        }
+    }
+    server.unanswered.merge(server.changed);
+    server.changed.clear();
+}
+
+void want_closed(DataServer& server, StreamId id) {
+    if (const auto desired = server.desired.find(id); desired != server.desired.end()) {
+        server.desired_bytes -= set_bytes_of(desired->second.name);
+        server.desired.erase(desired);
+        server.changed.insert(id);
+    }
+}
+
+/// A full set says of every stream anew whether it is to be open.
+void note_all_changed(DataServer& server) {
+    for (const auto& [id, desired] : server.desired) {
+        server.changed.insert(id);
+    }
+    for (const auto& [id, spared] : server.spared) {
+        server.changed.insert(id);
+    }
+    for (const auto& [id, sent] : server.sent) {
+        server.changed.insert(id);
+    }
+    server.changed.insert(server.applied.begin(), server.applied.end());
 }
 
 void put_in_flight(Turn& turn, DataServer& server, control::StreamSet set) {
@@ -58,8 +98,10 @@ void put_in_flight(Turn& turn, DataServer& server, control::StreamSet set) {
     set.generation = ++server.generation_sent;
     server.in_flight = true;
     server.full_wanted = set.keep_others;
-    server.sent = server.desired;
-    server.sent.insert(server.spared.begin(), server.spared.end());
+    if (server.full_in_flight) {
+        note_all_changed(server);
+    }
+    note_sent(server);
     server.sent_at = turn.now;
     turn.act(ToDataServer{server.session, std::move(set)});
     arm_session(turn, server.session);
@@ -67,7 +109,7 @@ void put_in_flight(Turn& turn, DataServer& server, control::StreamSet set) {
 
 /// The data server will not open the stream: another one has to.
 void refuse_stream(Turn& turn, DataServer& server, StreamId id, const std::string& reason) {
-    server.desired.erase(id);
+    want_closed(server, id);
     server.spared.erase(id);
     server.sent.erase(id);
     Stream* stream = find(turn.state, id);
@@ -82,28 +124,21 @@ void refuse_stream(Turn& turn, DataServer& server, StreamId id, const std::strin
         server.handed_out_at = stream->handed_out_before;
     }
     std::erase_if(server.reservations, [id](const auto& entry) { return entry.stream == id; });
+    rank(turn.state, server, turn.now);
     stream->refusals[server.name] = reason;
     stream->refusals_end = turn.now + kResendInterval;
-    forget_flows(*stream);
+    forget_flows(turn.state, *stream);
     if (stream->step == StreamStep::stopping) {
-        stream->server.clear();
+        take_off(turn.state, *stream);
     } else if (stream->step == StreamStep::started || stream->displaced_since.has_value()) {
         stream->step = StreamStep::displaced;
         stream->displaced_since = stream->displaced_since.value_or(turn.now);
-        stream->lost_server = std::exchange(stream->server, "");
+        stream->lost_server = server.name;
+        take_off(turn.state, *stream);
     } else {
         stream->step = StreamStep::idle;
-        stream->server.clear();
+        take_off(turn.state, *stream);
     }
-}
-
-std::vector<StreamId> ids_of(const std::map<StreamId, control::DesiredStream>& streams) {
-    std::vector<StreamId> ids;
-    ids.reserve(streams.size());
-    for (const auto& [id, desired] : streams) {
-        ids.push_back(id);
-    }
-    return ids;
 }
 
 /// Everything of the set in flight holds: what it opened but the answer does not name was not
@@ -111,33 +146,40 @@ std::vector<StreamId> ids_of(const std::map<StreamId, control::DesiredStream>& s
 void complete_set(Turn& turn, DataServer& server) {
     server.in_flight = false;
     server.generation_applied = server.generation_sent;
-    for (const StreamId id : ids_of(server.sent)) {
+    const std::set<StreamId> answered = std::exchange(server.unanswered, {});
+    for (const StreamId id : answered) {
         const Stream* stream = find(turn.state, id);
-        if (stream != nullptr && stream->server == server.name &&
+        if (stream != nullptr && stream->server == server.name && server.sent.contains(id) &&
             stream->step == StreamStep::opening) {
             refuse_stream(turn, server, id, "its acknowledgement does not name the stream");
         }
+        if (server.sent.contains(id)) {
+            server.applied.insert(id);
+        } else if (!server.others_kept) {
+            server.applied.erase(id);
+        }
     }
-    const std::vector<StreamId> holding = ids_of(server.sent);
-    if (!server.others_kept) {
-        server.applied.clear();
-    }
-    server.applied.insert(holding.begin(), holding.end());
 }
 
 }  // namespace
 
 void open_at(Turn& turn, DataServer& server, const Stream& stream) {
-    server.desired[stream.id] = {
-        stream.id, stream.name, stream.publisher, stream.max_bits_per_second};
+    const auto [desired, is_new] = server.desired.insert_or_assign(
+        stream.id,
+        control::DesiredStream{
+            stream.id, stream.name, stream.publisher, stream.max_bits_per_second});
+    server.desired_bytes += is_new ? set_bytes_of(stream.name) : 0;
+    server.changed.insert(stream.id);
     if (server.spared.erase(stream.id) > 0) {
         server.sent.erase(stream.id);  // as one of ours it has yet to be sent
     }
+    rank(turn.state, server, turn.now);
     send_set(turn, server);
 }
 
 void close_at(Turn& turn, DataServer& server, StreamId stream) {
-    server.desired.erase(stream);
+    want_closed(server, stream);
+    rank(turn.state, server, turn.now);
     send_set(turn, server);
 }
 
@@ -150,6 +192,9 @@ void send_set(Turn& turn, DataServer& server) {
         put_in_flight(turn, server, full_set(turn, server));
         return;
     }
+    if (server.full_wanted) {
+        note_all_changed(server);
+    }
     control::StreamSet set = changed_set(server);
     if (only_adds && !set.open.empty()) {
         // All of them, not only what is new: a data server of a version that does not know
@@ -157,12 +202,21 @@ void send_set(Turn& turn, DataServer& server) {
         put_in_flight(turn, server, full_set(turn, server));
     } else if (!only_adds && (!set.open.empty() || !set.close.empty())) {
         put_in_flight(turn, server, std::move(set));
+    } else if (!only_adds) {
+        server.changed.clear();
     }
+}
+
+void spare(DataServer& server, control::DesiredStream stream) {
+    want_closed(server, stream.stream);
+    server.spared[stream.stream] = std::move(stream);
 }
 
 void close_spared(Turn& turn, DataServer& server) {
     if (!server.spared.empty() && !is_settling(turn.state, turn.now)) {
-        server.spared.clear();
+        for (const auto& [id, spared] : std::exchange(server.spared, {})) {
+            server.changed.insert(id);
+        }
         send_set(turn, server);
     }
 }
@@ -211,10 +265,12 @@ void take_applied(Turn& turn, DataServer& server, const control::Applied& applie
             refuse_stream(turn, server, refused.stream, refused.reason);
         }
     }
-    std::vector<StreamId> touched = ids_of(server.sent);
-    touched.insert(touched.end(), server.applied.begin(), server.applied.end());
+    std::set<StreamId> touched = server.unanswered;
+    for (const control::OpenedStream& opened : applied.opened) {
+        touched.insert(opened.stream);
+    }
     for (const control::RefusedStream& refused : applied.refused) {
-        touched.push_back(refused.stream);
+        touched.insert(refused.stream);
     }
     if (server.in_flight && applied.generation == server.generation_sent) {
         complete_set(turn, server);

@@ -15,6 +15,8 @@ void open_at(Turn& turn, DataServer& server, const Stream& stream);
 void close_at(Turn& turn, DataServer& server, StreamId stream);
 /// Sends what changed in the set since the last, unless one is in flight or nothing changed.
 void send_set(Turn& turn, DataServer& server);
+/// Keeps a stream open for now that is not to be at the data server.
+void spare(DataServer& server, control::DesiredStream stream);
 /// Once presence has settled: has the data server close what it was spared.
 void close_spared(Turn& turn, DataServer& server);
 /// While a set is unanswered: sends it again in full when due. Returns: false if the data server

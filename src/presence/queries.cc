@@ -56,16 +56,21 @@ control::ServerInfo info_of(const State& state, const DataServer& server, Monoto
         info.recent = now < end;
         info.recent_left_ms = ms_between(now, end);
     }
-    for (const auto& [id, stream] : state.streams) {
-        if (stream.server == server.name) {
-            ++info.streams;
-            info.consumers += static_cast<std::uint32_t>(stream.flows.size());
-        }
-    }
+    info.streams = static_cast<std::uint32_t>(server.streams.size());
+    info.consumers = static_cast<std::uint32_t>(server.flows);
     return info;
 }
 
-control::StreamInfo info_of(const Stream& stream) {
+std::optional<control::StreamLoad> load_at(const DataServer& server, StreamId stream) {
+    const auto load =
+        std::ranges::lower_bound(server.stream_loads, stream, {}, &control::StreamLoad::stream);
+    if (load == server.stream_loads.end() || load->stream != stream) {
+        return std::nullopt;
+    }
+    return *load;
+}
+
+control::StreamInfo info_of(const State& state, const Stream& stream) {
     control::StreamInfo info;
     info.name = stream.name;
     info.stream = stream.id;
@@ -85,8 +90,8 @@ control::StreamInfo info_of(const Stream& stream) {
         static_cast<std::uint64_t>(duration_cast<milliseconds>(stream.close_after).count());
     info.start = stream.start;
     info.max_bits_per_second = stream.max_bits_per_second;
-    if (stream.load.stream) {
-        info.load = stream.load;
+    if (const auto server = state.servers.find(stream.server); server != state.servers.end()) {
+        info.load = load_at(server->second, stream.id);
     }
     info.hand_outs = stream.hand_outs;
     return info;
@@ -97,14 +102,14 @@ void append_consumers(const State& state,
                       MonotonicTime now,
                       std::vector<control::ConsumerInfo>& found) {
     std::map<PeerId, control::ConsumerInfo> by_id;
-    for (const SessionId session : stream.requests) {
+    for (const auto& [id, session] : stream.requests) {
         const Consumer& consumer = state.consumers.at(session);
         control::ConsumerInfo& info = by_id[consumer.id];
         info.state = consumer.told.state == control::AssignmentState::ready ? "joining" : "waiting";
         info.requested_ms_ago = ms_between(consumer.requested_at, now);
     }
-    for (const auto& [id, flow] : stream.flows) {
-        control::ConsumerInfo& info = by_id[id];
+    for (const control::ConsumerFlow& flow : stream.flows) {
+        control::ConsumerInfo& info = by_id[flow.consumer];
         info.state = "receiving";
         info.flow = flow;
     }
@@ -148,6 +153,7 @@ Result<std::vector<control::ServerInfo>> list_servers(const State& state,
     if (found.empty() && !name.empty()) {
         return not_found("server", name);
     }
+    std::ranges::sort(found, {}, &control::ServerInfo::name);
     return found;
 }
 
@@ -158,7 +164,7 @@ Result<std::vector<control::StreamInfo>> list_streams(const State& state, const 
     }
     std::vector<control::StreamInfo> found;
     for (const Stream* stream : *selected) {
-        found.push_back(info_of(*stream));
+        found.push_back(info_of(state, *stream));
     }
     return found;
 }

@@ -172,6 +172,7 @@ void finish_recovery(Turn& turn) {
     for (const auto& [id, stream] : state.streams) {
         streams.push_back(id);
     }
+    std::ranges::sort(streams);
     for (const StreamId id : streams) {
         if (Stream* stream = find(state, id)) {
             advance(turn, *stream);

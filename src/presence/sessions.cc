@@ -125,11 +125,6 @@ void reject(Turn& turn, SessionId id, std::string reason, std::uint32_t retry_af
     end_session(turn, id, text);
 }
 
-void hear(Turn& turn, SessionId id, Session& session) {
-    session.heard_at = turn.now;
-    arm_session(turn, id);
-}
-
 void attend_session(Turn& turn, SessionId id) {
     const auto found = turn.state.sessions.find(id);
     if (found == turn.state.sessions.end()) {
@@ -145,16 +140,16 @@ void attend_session(Turn& turn, SessionId id) {
         return;
     }
     send_heartbeat(turn, id, session);
-    if (DataServer* server = find_server(turn.state, session.server)) {
-        close_spared(turn, *server);
-        if (!resend_set(turn, *server)) {
-            end_session(turn, id, "it does not acknowledge its streams");
-            return;
+    if (session.kind == SessionKind::data_server) {
+        if (DataServer* server = find_server(turn.state, session.server)) {
+            close_spared(turn, *server);
+            if (!resend_set(turn, *server)) {
+                end_session(turn, id, "it does not acknowledge its streams");
+                return;
+            }
         }
-    }
-    if (const auto consumer = turn.state.consumers.find(id);
-        consumer != turn.state.consumers.end()) {
-        end_overdue_wait(turn, consumer->second);
+    } else if (session.kind == SessionKind::consumer && session.greeted) {
+        end_overdue_wait(turn, turn.state.consumers.at(id));
     }
     arm_session(turn, id);
 }
@@ -166,10 +161,12 @@ void arm_session(Turn& turn, SessionId id) {
     }
     const Session& session = found->second;
     MonotonicTime due = silence_end(session);
-    if (session.greeted && session.kind != SessionKind::data_server) {
-        due = std::min(due, session.beat_at);
-    }
-    if (const DataServer* server = find_server(turn.state, session.server)) {
+    if (session.kind != SessionKind::data_server) {
+        due = session.greeted ? std::min(due, session.beat_at) : due;
+        if (session.kind == SessionKind::consumer && session.greeted) {
+            due = std::min(due, turn.state.consumers.at(id).wait_until);
+        }
+    } else if (const DataServer* server = find_server(turn.state, session.server)) {
         if (server->in_flight) {
             due = std::min(due, server->sent_at + kResendInterval);
             due = std::min(due, server->unanswered_since + kSetPatience);
@@ -177,10 +174,6 @@ void arm_session(Turn& turn, SessionId id) {
         if (!server->spared.empty()) {
             due = std::min(due, turn.state.started_at + kSettlePeriod);
         }
-    }
-    if (const auto consumer = turn.state.consumers.find(id);
-        consumer != turn.state.consumers.end()) {
-        due = std::min(due, consumer->second.wait_until);
     }
     turn.state.session_timers.set(id, due);
 }

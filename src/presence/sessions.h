@@ -23,11 +23,10 @@ void reject(Turn& turn, SessionId id, std::string reason, std::uint32_t retry_af
 void end_session(Turn& turn, SessionId id, const std::string& reason);
 /// Ends a session from our side after what hung on it was given to another session.
 void drop_session(Turn& turn, SessionId id);
-/// Something was heard of it.
-void hear(Turn& turn, SessionId id, Session& session);
 /// A timer of the session is due: hello deadline, heartbeat, silence, a set's or a wait's end.
 void attend_session(Turn& turn, SessionId id);
-/// Sets the session's timer to the earliest of those.
+/// Sets the session's timer to the earliest of those. What is heard of it only moves that later:
+/// the timer finds out when it comes up.
 void arm_session(Turn& turn, SessionId id);
 
 }  // namespace penstock::presence

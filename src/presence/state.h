@@ -4,6 +4,8 @@
 #include "presence/durable.h"
 #include "presence/events.h"
 #include "presence/least_busy.h"
+#include "presence/placement.h"
+#include "presence/tables.h"
 #include "presence/timers.h"
 #include "rpc/messages.h"
 #include "wire/ticket.h"
@@ -12,20 +14,17 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace penstock::presence {
-
-/// One call of a peer, from its opening to its end: numbered by the edge, never used twice.
-using SessionId = Id<struct SessionIdTag>;
-
-inline constexpr MonotonicTime kNever = MonotonicTime::max();
 
 struct Settings {
     std::chrono::nanoseconds recent_period{std::chrono::seconds(10)};
@@ -34,7 +33,7 @@ struct Settings {
     double reserve = 0.01;  // share a hand-out of undeclared rate is thought to take
     std::chrono::nanoseconds ticket_lifetime{std::chrono::seconds(60)};
     std::size_t data_servers_max = 1'000;
-    std::size_t streams_max = 10'000;
+    std::size_t streams_max = 100'000;
     std::size_t consumers_max = 65'536;
 };
 
@@ -60,7 +59,9 @@ inline constexpr std::chrono::seconds kTroubleRenewal{5};     // new ticket for 
 inline constexpr std::chrono::seconds kGoneStreamKept{60};    // for `explain`
 inline constexpr std::chrono::hours kWaitMax{24 * 365};       // of a consumer; longer is for ever
 inline constexpr std::chrono::seconds kKeepalive{5};          // of consumers, on the data network
-inline constexpr std::size_t kSetBytesMax = 200U << 10U;      // leaves room in kMessageBytesMax
+inline constexpr std::size_t kExplainedMax = 10'000;      // decisions kept with their candidates
+inline constexpr std::size_t kRetriesAtOnce = 64;         // of unplaced streams, by a load report
+inline constexpr std::size_t kSetBytesMax = 200U << 10U;  // leaves room in kMessageBytesMax
 inline constexpr std::uint16_t kTicketKeyId = 1;
 static_assert(kSetBytesMax < control::kMessageBytesMax);
 static_assert(kLoadInterval < kReportAgeMax && kReportAgeMax < kDataServerSilence);
@@ -92,20 +93,27 @@ struct DataServer {
     MonotonicTime clock_at;
     std::optional<control::LoadReport> load;
     MonotonicTime load_at;
-    bool load_refused = false;  // the newest report was no number 0..1
+    bool load_refused = false;                      // the newest report was no number 0..1
+    std::vector<control::StreamLoad> stream_loads;  // the newest of each stream, by id
     std::optional<MonotonicTime> handed_out_at;
     std::vector<Reservation> reservations;
+    std::optional<Rank> rank;    // its place among the eligible ones
+    std::set<StreamId> streams;  // those whose `server` it is
+    std::size_t flows = 0;       // of those
     // What it had open when it attached; complete once reports_done.
     std::map<StreamId, control::StreamReport> reported;
     bool reports_done = false;
     // The set of streams it is to have open, what was sent of it, and what it acknowledged. One
     // set is in flight at a time, so that every change is made to an acknowledged generation.
     std::map<StreamId, control::DesiredStream> desired;
+    std::size_t desired_bytes = 0;  // of a full set, at most
     // Not in `desired`: what it has open of no use to us, until a presence that has just started
     // knows enough to have it closed.
     std::map<StreamId, control::DesiredStream> spared;
     std::map<StreamId, control::DesiredStream> sent;
     std::set<StreamId> applied;
+    std::set<StreamId> changed;     // where desired may differ from sent
+    std::set<StreamId> unanswered;  // where sent may differ from applied
     std::uint64_t generation_sent = 0;
     std::uint64_t generation_applied = 0;
     bool in_flight = false;
@@ -175,13 +183,12 @@ struct Stream {
 
     // Consumers.
     Outlook outlook;
-    std::set<SessionId> requests;
-    std::map<PeerId, control::ConsumerFlow> flows;
-    std::map<PeerId, control::ConsumerFlow> flows_before;  // while a report may be continued
+    std::map<PeerId, SessionId> requests;             // of each consumer the newest
+    std::vector<control::ConsumerFlow> flows;         // by consumer
+    std::vector<control::ConsumerFlow> flows_before;  // while a report may be continued
     bool is_report_open = false;
     Endpoint publisher_address;
 
-    control::StreamLoad load;
     Decision decision;
     std::optional<MonotonicTime> decided_at;
     std::string decided_for;
@@ -224,13 +231,16 @@ struct State {
     bool former_presence = false;  // a data server obeys, or may obey, another epoch before ours
     bool is_recovered = false;
 
-    std::map<SessionId, Session> sessions;
-    std::map<std::string, DataServer, std::less<>> servers;
-    std::map<StreamId, Stream> streams;
-    std::map<SessionId, Consumer> consumers;
-    std::set<StreamId> unplaced;  // want a data server, or wait until presence has settled
-    Timers<SessionId> session_timers;
-    Timers<StreamId> stream_timers;
+    std::unordered_map<SessionId, Session, IdHash> sessions;
+    std::unordered_map<std::string, DataServer, NameHash, std::equal_to<>> servers;
+    std::unordered_map<StreamId, Stream, IdHash> streams;
+    std::unordered_map<SessionId, Consumer, IdHash> consumers;
+    Placement placement;
+    std::set<StreamId> unplaced;     // want a data server, or wait until presence has settled
+    StreamId retried_last;           // of those
+    std::deque<StreamId> explained;  // streams whose decision has its candidates, oldest first
+    Timers<SessionId, IdHash> session_timers;
+    Timers<StreamId, IdHash> stream_timers;
     EventLog events;
 };
 

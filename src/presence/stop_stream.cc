@@ -54,11 +54,11 @@ void finish_close(Turn& turn, Stream& stream) {
         turn.log(about(stream, EventKind::stream_closed));
     }
     stream.step = StreamStep::idle;
-    stream.server.clear();
+    forget_flows(turn.state, stream);
+    take_off(turn.state, stream);
     stream.endpoint = Endpoint{};
     stream.refusals.clear();
     stream.displaced_since.reset();
-    forget_flows(stream);
     stream.trigger = "consumer request";
     if (stream.publisher_session && stream.desired != DesiredState::wait) {
         direct_publisher(turn, stream, DesiredState::wait);

@@ -40,16 +40,6 @@ struct Turn {
     return event;
 }
 
-/// The stream is not open any more where it was: nobody is proven there.
-inline void forget_flows(Stream& stream) {
-    stream.flows.clear();
-    stream.flows_before.clear();
-    stream.is_report_open = false;
-    stream.publisher_address = Endpoint{};
-    stream.transmitting = false;
-    stream.unwatched_since.reset();
-}
-
 [[nodiscard]] inline Stream* find(State& state, StreamId id) {
     const auto found = state.streams.find(id);
     return found == state.streams.end() ? nullptr : &found->second;
@@ -59,6 +49,16 @@ inline void forget_flows(Stream& stream) {
     const auto found = state.servers.find(name);
     return found == state.servers.end() ? nullptr : &found->second;
 }
+
+/// The stream is the data server's from now on, or nobody's.
+void put_on(State& state, Stream& stream, DataServer& server);
+void take_off(State& state, Stream& stream);
+/// Replaces the stream's flows.
+void set_flows(State& state, Stream& stream, std::vector<control::ConsumerFlow> flows);
+/// The stream is not open any more where it was: nobody is proven there.
+void forget_flows(State& state, Stream& stream);
+/// The consumer has a flow.
+[[nodiscard]] bool has_flow(const std::vector<control::ConsumerFlow>& flows, PeerId consumer);
 
 /// The stream of this name, made if it is new; nullptr if there are streams_max already.
 Stream* find_or_make_stream(Turn& turn, const std::string& name);

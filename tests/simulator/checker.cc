@@ -15,6 +15,11 @@ namespace {
 
 constexpr seconds kOverlapMost{5};
 
+bool is_requested(const presence::Stream& stream, PeerId consumer, presence::SessionId session) {
+    const auto request = stream.requests.find(consumer);
+    return request != stream.requests.end() && request->second == session;
+}
+
 }  // namespace
 
 void Checker::fail(std::string invariant, std::string text) {
@@ -263,7 +268,7 @@ void Checker::check_state(const presence::State& state) {
     for (const auto& [id, consumer] : state.consumers) {
         const auto stream = state.streams.find(consumer.stream);
         if (!state.sessions.contains(id) || stream == state.streams.end() ||
-            !stream->second.requests.contains(id)) {
+            !is_requested(stream->second, consumer.id, id)) {
             fail("state", "a consumer has no session or is not among its stream's requests");
         }
     }
@@ -305,7 +310,7 @@ void Checker::check_streams(const presence::State& state) {
         if (stream.publisher_session && !state.sessions.contains(stream.publisher_session)) {
             fail("state", stream.name + " has a publisher whose session is over");
         }
-        for (const presence::SessionId session : stream.requests) {
+        for (const auto& [peer, session] : stream.requests) {
             const auto consumer = state.consumers.find(session);
             if (consumer == state.consumers.end()) {
                 fail("state", stream.name + " is requested by nobody known");

@@ -1,0 +1,201 @@
+#include "presence/placement.h"
+
+#include "presence/state.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+namespace penstock::presence {
+namespace {
+
+// Candidates a decision shows; with no more data servers than these, it shows them all.
+constexpr std::size_t kCandidatesShown = 8;
+
+enum class Unfit { no, away, silent, unmeasured, full, refused };
+
+Unfit unfitness(const DataServer& server, const Stream* stream) {
+    if (!server.session) {
+        return Unfit::away;
+    }
+    if (!server.reports_done) {
+        return Unfit::silent;
+    }
+    if (!server.load.has_value()) {
+        return Unfit::unmeasured;
+    }
+    const std::size_t another = stream == nullptr ? 0 : set_bytes_of(stream->name);
+    if (server.desired.size() >= server.hello.streams_max ||
+        server.desired_bytes + another > kSetBytesMax) {
+        return Unfit::full;
+    }
+    if (stream != nullptr && stream->refusals.contains(server.name)) {
+        return Unfit::refused;
+    }
+    return Unfit::no;
+}
+
+std::string unfit_reason(const DataServer& server, const Stream* stream) {
+    switch (unfitness(server, stream)) {
+        case Unfit::no:
+            return "";
+        case Unfit::away:
+            return "it is not attached";
+        case Unfit::silent:
+            return "it has not reported its streams yet";
+        case Unfit::unmeasured:
+            return "it has not reported its load yet";
+        case Unfit::full:
+            return fmt::format("it has {} streams and takes no more", server.desired.size());
+        case Unfit::refused:
+            return "it refused the stream: " + stream->refusals.at(server.name);
+    }
+    return "";
+}
+
+double reserved_of(const DataServer& server) {
+    return std::accumulate(
+        server.reservations.begin(),
+        server.reservations.end(),
+        0.0,
+        [](double sum, const Reservation& reservation) { return sum + reservation.share; });
+}
+
+std::optional<Rank> rank_of(const State& state, const DataServer& server, MonotonicTime now) {
+    if (unfitness(server, nullptr) != Unfit::no || now - server.load_at >= kReportAgeMax) {
+        return std::nullopt;
+    }
+    const double projected = server.load->utilisation + reserved_of(server);
+    if (projected >= state.settings.utilisation_limit) {
+        return std::nullopt;
+    }
+    const bool is_recent = server.handed_out_at.has_value() &&
+                           now - *server.handed_out_at < state.settings.recent_period;
+    return Rank{is_recent, projected, server.name};
+}
+
+/// Time has passed since the data servers were ranked.
+void rank_due(State& state, MonotonicTime now) {
+    while (const auto due = state.placement.changes_by_time.take_due(now)) {
+        if (const auto session = state.sessions.find(*due); session != state.sessions.end()) {
+            rank(state, state.servers.find(session->second.server)->second, now);
+        }
+    }
+}
+
+/// The lowest of those recent and of those not, up to `most`, in the order of their ranks.
+std::vector<const Rank*> lowest(const std::set<Rank>& ranks, std::size_t most) {
+    std::vector<const Rank*> found;
+    auto ready = ranks.begin();
+    auto recent = ranks.lower_bound(Rank{true, 0, ""});
+    const auto first_recent = recent;
+    while (found.size() < most && (ready != first_recent || recent != ranks.end())) {
+        const bool takes_ready = ready != first_recent &&
+                                 (recent == ranks.end() || ready->projected <= recent->projected);
+        found.push_back(takes_ready ? &*ready++ : &*recent++);
+    }
+    return found;
+}
+
+}  // namespace
+
+std::size_t set_bytes_of(const std::string& name) noexcept {
+    constexpr std::size_t kEntryBytes = 40;  // ids, rate, field keys and lengths
+    return name.size() + kEntryBytes;
+}
+
+void rank(State& state, DataServer& server, MonotonicTime now) {
+    Placement& placement = state.placement;
+    std::optional<Rank> rank = rank_of(state, server, now);
+    if (!rank.has_value()) {
+        unrank(state, server);
+        return;
+    }
+    MonotonicTime change_at = server.load_at + kReportAgeMax;
+    if (rank->is_recent) {
+        change_at = std::min(change_at, *server.handed_out_at + state.settings.recent_period);
+    }
+    placement.changes_by_time.set(server.session, change_at);
+    if (server.rank == rank) {
+        return;
+    }
+    if (server.rank.has_value()) {
+        auto node = placement.ranks.extract(*server.rank);
+        node.value() = *rank;
+        placement.ranks.insert(std::move(node));
+    } else {
+        placement.ranks.insert(*rank);
+    }
+    server.rank = std::move(rank);
+}
+
+void unrank(State& state, DataServer& server) {
+    if (server.rank.has_value()) {
+        state.placement.ranks.erase(*server.rank);
+        server.rank.reset();
+    }
+    state.placement.changes_by_time.clear(server.session);
+}
+
+Decision place(State& state, const Stream& stream, MonotonicTime now) {
+    rank_due(state, now);
+    const std::set<Rank>& ranks = state.placement.ranks;
+    std::vector<ServerLoad> looked_at;
+    Others others;
+    const auto look_at = [&](const DataServer& server) {
+        looked_at.push_back(load_of(state, server, &stream, now));
+    };
+    const auto chosen = std::ranges::find_if(ranks, [&](const Rank& rank) {
+        return can_take(state, state.servers.find(rank.server)->second, stream);
+    });
+    if (state.servers.size() <= kCandidatesShown) {
+        for (const auto& [name, server] : state.servers) {
+            look_at(server);
+        }
+    } else if (chosen == ranks.end()) {
+        for (auto server = state.servers.begin(); looked_at.size() < kCandidatesShown; ++server) {
+            look_at(server->second);
+        }
+        others.ineligible = state.servers.size() - looked_at.size();
+    } else {
+        look_at(state.servers.find(chosen->server)->second);
+        for (const Rank* rank : lowest(ranks, kCandidatesShown)) {
+            if (rank->server != chosen->server && looked_at.size() < kCandidatesShown) {
+                look_at(state.servers.find(rank->server)->second);
+            }
+        }
+        others.eligible = ranks.size() - looked_at.size();
+    }
+    return least_busy(looked_at, placement_rules(state.settings), others);
+}
+
+bool can_take(const State& /*state*/, const DataServer& server, const Stream& stream) {
+    return server.rank.has_value() && unfitness(server, &stream) == Unfit::no;
+}
+
+ServerLoad load_of(const State& /*state*/,
+                   const DataServer& server,
+                   const Stream* stream,
+                   MonotonicTime now) {
+    ServerLoad load;
+    load.name = server.name;
+    load.unfit = unfit_reason(server, stream);
+    if (server.load.has_value()) {
+        load.utilisation = server.load->utilisation;
+        load.bottleneck = server.load->bottleneck;
+        load.report_age = now - server.load_at;
+    }
+    load.reserved = reserved_of(server);
+    if (server.handed_out_at.has_value()) {
+        load.handed_out_ago = now - *server.handed_out_at;
+    }
+    return load;
+}
+
+PlacementRules placement_rules(const Settings& settings) {
+    return {settings.recent_period, kReportAgeMax, settings.utilisation_limit};
+}
+
+}  // namespace penstock::presence

@@ -1,0 +1,58 @@
+#pragma once
+
+#include "presence/least_busy.h"
+#include "presence/tables.h"
+#include "presence/timers.h"
+
+#include <compare>
+#include <cstddef>
+#include <set>
+#include <string>
+
+namespace penstock::presence {
+
+struct DataServer;
+struct Settings;
+struct State;
+struct Stream;
+
+/// A data server's place among those that may be given a stream: first those not handed out
+/// recently, then by projected utilisation, then by name.
+struct Rank {
+    bool is_recent = false;
+    double projected = 0;
+    std::string server;
+
+    auto operator<=>(const Rank&) const = default;
+};
+
+/// The eligible data servers in order, so that a placement looks at the first few only. What makes
+/// one eligible changes with a message, after which rank() is called, or with time alone, for which
+/// there is a timer.
+struct Placement {
+    std::set<Rank> ranks;
+    Timers<SessionId, IdHash> changes_by_time;  // looked at before every choice only
+};
+
+/// What one stream takes of the bytes of a full set, at most.
+[[nodiscard]] std::size_t set_bytes_of(const std::string& name) noexcept;
+
+/// Puts the data server where it belongs now. To be called after whatever changed it.
+void rank(State& state, DataServer& server, MonotonicTime now);
+/// Takes it out: it is away.
+void unrank(State& state, DataServer& server);
+
+/// Chooses the data server for `stream`: what least_busy() says of all of them.
+[[nodiscard]] Decision place(State& state, const Stream& stream, MonotonicTime now);
+
+/// Whether the data server could be given the stream now.
+[[nodiscard]] bool can_take(const State& state, const DataServer& server, const Stream& stream);
+
+/// The data server as least_busy() wants it, seen for `stream` (nullptr: for any).
+[[nodiscard]] ServerLoad load_of(const State& state,
+                                 const DataServer& server,
+                                 const Stream* stream,
+                                 MonotonicTime now);
+[[nodiscard]] PlacementRules placement_rules(const Settings& settings);
+
+}  // namespace penstock::presence

@@ -1,0 +1,83 @@
+#include "presence/timers.h"
+
+#include "presence/tables.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <map>
+#include <optional>
+#include <random>
+
+namespace penstock::presence {
+namespace {
+
+using namespace std::chrono_literals;
+
+using TestTimers = Timers<SessionId, IdHash>;
+
+constexpr MonotonicTime kStart{1h};
+
+TEST(Timers, GiveWhatIsDueInTheOrderOfTheDeadlines) {
+    TestTimers timers;
+    timers.set(SessionId{1}, kStart + 3s);
+    timers.set(SessionId{2}, kStart + 1s);
+    timers.set(SessionId{3}, kStart + 2s);
+    EXPECT_EQ(timers.next(), kStart + 1s);
+    EXPECT_EQ(timers.take_due(kStart + 2s), SessionId{2});
+    EXPECT_EQ(timers.take_due(kStart + 2s), SessionId{3});
+    EXPECT_EQ(timers.take_due(kStart + 2s), std::nullopt);
+    EXPECT_EQ(timers.next(), kStart + 3s);
+}
+
+TEST(Timers, KnowTheNextDeadlineExactlyAfterOneMovedLater) {
+    TestTimers timers;
+    timers.set(SessionId{1}, kStart + 1s);
+    timers.set(SessionId{2}, kStart + 2s);
+    timers.set(SessionId{1}, kStart + 5s);
+    EXPECT_EQ(timers.next(), kStart + 2s);
+    timers.clear(SessionId{2});
+    EXPECT_EQ(timers.next(), kStart + 5s);
+    timers.set(SessionId{1}, kNever);
+    EXPECT_EQ(timers.next(), kNever);
+}
+
+TEST(Timers, AgreeWithAPlainTableWhateverIsDone) {
+    std::mt19937_64 random(7);
+    TestTimers timers;
+    std::map<SessionId, MonotonicTime> expected;
+    MonotonicTime now = kStart;
+    for (int i = 0; i < 200'000; ++i) {
+        const SessionId key{1 + random() % 50};
+        switch (random() % 8) {
+            case 0:
+                timers.clear(key);
+                expected.erase(key);
+                break;
+            case 1:
+                timers.set(key, kNever);
+                expected.erase(key);
+                break;
+            case 2:
+                now += std::chrono::microseconds(random() % 400'000);
+                while (const auto due = timers.take_due(now)) {
+                    ASSERT_TRUE(expected.contains(*due));
+                    ASSERT_LE(expected.at(*due), now);
+                    expected.erase(*due);
+                }
+                break;
+            default:
+                const MonotonicTime at = now + std::chrono::microseconds(random() % 3'000'000);
+                timers.set(key, at);
+                expected[key] = at;
+        }
+        MonotonicTime earliest = kNever;
+        for (const auto& [id, at] : expected) {
+            earliest = std::min(earliest, at);
+        }
+        ASSERT_EQ(timers.next(), earliest) << "move " << i;
+    }
+}
+
+}  // namespace
+}  // namespace penstock::presence
