@@ -126,6 +126,7 @@ class PresenceTraffic {
     void react(const presence::ToPublisher& action);
     void react(const presence::ToConsumer& action);
     void react(const presence::CloseSession& /*action*/) {}
+    void react(const presence::ToOperator& /*action*/) {}
     void react(const presence::StoreFacts& action);
     void beat(PeerKind kind, std::size_t index);
     void pass(std::size_t slices);

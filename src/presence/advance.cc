@@ -1,5 +1,6 @@
 #include "presence/assign_publisher.h"
 #include "presence/find_stream.h"
+#include "presence/move_stream.h"
 #include "presence/open_stream.h"
 #include "presence/stop_stream.h"
 #include "presence/turn.h"
@@ -107,8 +108,10 @@ MonotonicTime due_of(const State& state, const Stream& stream, MonotonicTime now
     if (stream.step == StreamStep::displaced && !may_still_flow(stream)) {
         removal = std::min(removal, *stream.displaced_since + kDisplacedPatience);
     }
-    MonotonicTime due = std::min(
-        {resend_due(stream), renewal_due(state, stream), not_before_recovery(state, removal, now)});
+    MonotonicTime due = std::min({resend_due(stream),
+                                  renewal_due(state, stream),
+                                  move_due(stream),
+                                  not_before_recovery(state, removal, now)});
     if (const MonotonicTime held = held_until(state, stream, now);
         stream.step == StreamStep::idle && stream.publisher_session && held > now) {
         due = std::min(due, held);
@@ -117,13 +120,23 @@ MonotonicTime due_of(const State& state, const Stream& stream, MonotonicTime now
         (stream.step == StreamStep::displaced || stream.desired == DesiredState::unspecified)) {
         due = std::min(due, state.started_at + kSettlePeriod);
     }
-    if (!stream.refusals.empty() && state.unplaced.contains(stream.id)) {
+    if (!stream.refusals.empty()) {
         due = std::min(due, stream.refusals_end);
     }
     if (stream.empty_since.has_value()) {
         due = std::min(due, *stream.empty_since + kGoneStreamKept);
     }
     return due;
+}
+
+void add(Watchers& sum, const Watchers& watchers) {
+    sum.consumers += watchers.consumers;
+    sum.bits_per_second += watchers.bits_per_second;
+}
+
+void subtract(Watchers& sum, const Watchers& watchers) {
+    sum.consumers -= watchers.consumers;
+    sum.bits_per_second -= watchers.bits_per_second;
 }
 
 }  // namespace
@@ -144,6 +157,7 @@ void advance(Turn& turn, Stream& stream) {
     if (stream.step == StreamStep::started) {
         start_undirected(turn, stream);
         linger(turn, stream);
+        advance_move(turn, stream);
     }
     if (turn.now >= stop_end(stream)) {
         close_stream(turn, stream);  // what it goes on to send, the data server drops
@@ -180,17 +194,16 @@ void put_on(State& state, Stream& stream, DataServer& server) {
     stream.server = server.name;
     server.streams.insert(stream.id);
     server.flows += stream.flows.size();
+    add(server.watchers, stream.watchers);
 }
 
 void take_off(State& state, Stream& stream) {
     if (DataServer* server = find_server(state, stream.server)) {
         server->streams.erase(stream.id);
         server->flows -= stream.flows.size();
-        const auto load = std::ranges::lower_bound(
-            server->stream_loads, stream.id, {}, &control::StreamLoad::stream);
-        if (load != server->stream_loads.end() && load->stream == stream.id) {
-            server->stream_loads.erase(load);
-        }
+        subtract(server->watchers, stream.watchers);
+        std::erase_if(server->reservations,
+                      [&](const auto& entry) { return entry.stream == stream.id; });
     }
     stream.server.clear();
 }
@@ -201,6 +214,24 @@ void set_flows(State& state, Stream& stream, std::vector<control::ConsumerFlow> 
         server->flows -= stream.flows.size();
     }
     stream.flows = std::move(flows);
+    count_watchers(state, stream);
+}
+
+void count_watchers(State& state, Stream& stream) {
+    const std::size_t flows =
+        stream.flows.size() + (stream.move.has_value() ? stream.move->flows.size() : 0);
+    Watchers watchers;
+    watchers.consumers = std::max(stream.requests.size(), flows);
+    watchers.bits_per_second =
+        stream.max_bits_per_second * std::max<std::uint64_t>(watchers.consumers, 1);
+    if (watchers == stream.watchers) {
+        return;
+    }
+    if (DataServer* server = find_server(state, stream.server)) {
+        subtract(server->watchers, stream.watchers);
+        add(server->watchers, watchers);
+    }
+    stream.watchers = watchers;
 }
 
 void forget_flows(State& state, Stream& stream) {
@@ -235,7 +266,8 @@ Stream* find_or_make_stream(Turn& turn, const std::string& name) {
 }
 
 bool is_watched(const Stream& stream) noexcept {
-    return !stream.requests.empty() || !stream.flows.empty() || !stream.flows_before.empty();
+    return !stream.requests.empty() || !stream.flows.empty() || !stream.flows_before.empty() ||
+           (stream.move.has_value() && !stream.move->flows.empty());
 }
 
 std::string_view phase_of(const Stream& stream) noexcept {

@@ -43,12 +43,13 @@ std::string objection(const Turn& turn,
 }
 
 /// The candidates of a decision take more memory than all else of a stream: the newest keep them.
-void keep_explained(State& state, StreamId newest) {
-    state.explained.push_back(newest);
+void keep_explained(State& state, StreamId newest, MonotonicTime now) {
+    state.explained.emplace_back(newest, now);
     if (state.explained.size() > kExplainedMax) {
-        Stream* oldest = find(state, state.explained.front());
+        const auto [id, decided_at] = state.explained.front();
         state.explained.pop_front();
-        if (oldest != nullptr) {
+        Stream* oldest = find(state, id);
+        if (oldest != nullptr && oldest->decided_at == decided_at) {
             oldest->decision.candidates = {};
         }
     }
@@ -57,7 +58,7 @@ void keep_explained(State& state, StreamId newest) {
 void record_decision(Turn& turn, Stream& stream, Decision decision) {
     const bool was_unplaced = turn.state.unplaced.contains(stream.id);
     stream.decision = std::move(decision);
-    keep_explained(turn.state, stream.id);
+    keep_explained(turn.state, stream.id, turn.now);
     stream.decided_at = turn.now;
     stream.decided_for = stream.trigger;
     if (!stream.decision.chosen.empty()) {
@@ -94,6 +95,7 @@ void request_publish(Turn& turn, SessionId session, const control::PublisherHell
     stream->goes_on = hello.transmitting;
     stream->start = hello.start;
     stream->max_bits_per_second = hello.max_bits_per_second;
+    count_watchers(turn.state, *stream);
     stream->close_after = hello.close_after_ms == 0 ? turn.state.settings.close_after
                                                     : milliseconds(hello.close_after_ms);
     Session& entry = turn.state.sessions.at(session);
@@ -128,15 +130,18 @@ bool assign_publisher(Turn& turn, Stream& stream) {
     put_on(turn.state, stream, server);
     stream.step = StreamStep::opening;
     stream.endpoint = Endpoint{};
+    hand_out(turn, stream, server, std::move(decision));
+    return true;
+}
+
+void hand_out(Turn& turn, Stream& stream, DataServer& server, Decision decision) {
     ++stream.hand_outs;
     record_decision(turn, stream, std::move(decision));
     turn.state.unplaced.erase(stream.id);
     stream.handed_out_before = std::exchange(server.handed_out_at, turn.now);
-    server.reservations.push_back(
-        {stream.id, share_of(server, stream.max_bits_per_second, turn.state.settings.reserve)});
-    rank(turn.state, server, turn.now);
+    const double share = share_of(server, stream.max_bits_per_second, turn.state.settings.reserve);
+    server.reservations.push_back({stream.id, share, turn.now});
     open_at(turn, server, stream);
-    return true;
 }
 
 }  // namespace penstock::presence

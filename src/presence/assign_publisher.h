@@ -12,5 +12,7 @@ void request_publish(Turn& turn, SessionId session, const control::PublisherHell
 
 /// Chooses a data server and has it open the stream. Returns: whether one was found.
 bool assign_publisher(Turn& turn, Stream& stream);
+/// The data server was chosen for the stream: remembers why and has it open the stream.
+void hand_out(Turn& turn, Stream& stream, DataServer& server, Decision decision);
 
 }  // namespace penstock::presence

@@ -1,6 +1,8 @@
 #include "presence/attach.h"
 
+#include "presence/duty.h"
 #include "presence/find_stream.h"
+#include "presence/move_stream.h"
 #include "presence/open_stream.h"
 #include "presence/placement.h"
 #include "presence/recover.h"
@@ -59,10 +61,36 @@ void take_stream_loads(DataServer& server, const std::vector<control::StreamLoad
         }
         if (at != kept.end() && at->stream == load.stream) {
             *at++ = load;
-        } else if (server.streams.contains(load.stream)) {
+        } else if (server.desired.contains(load.stream)) {
             at = std::next(kept.insert(at, load));
         }
     }
+}
+
+/// A report has come. After a silence it takes reports for some time until the data server counts
+/// as steady, so that one that comes and goes is not given streams in between.
+void note_steadiness(DataServer& server, MonotonicTime now) {
+    if (!server.load.has_value()) {
+        server.steady_since = now;
+    } else if (now - server.load_at >= kReportAgeMax) {
+        server.was_silent = true;
+        server.steady_since = now;
+    }
+    if (server.was_silent && now - *server.steady_since >= kSteadyPeriod) {
+        server.was_silent = false;
+    }
+}
+
+/// The first report with content of a stream may have seen it for a part of its interval only.
+void drop_shown_reservations(DataServer& server, MonotonicTime now) {
+    std::erase_if(server.reservations, [&](Reservation& reservation) {
+        const auto load = std::ranges::lower_bound(
+            server.stream_loads, reservation.stream, {}, &control::StreamLoad::stream);
+        const bool is_shown = load != server.stream_loads.end() &&
+                              load->stream == reservation.stream && load->packets_in > 0;
+        const bool was_shown = std::exchange(reservation.is_shown, is_shown);
+        return was_shown || now >= reservation.made_at + kReservationKept;
+    });
 }
 
 /// "" or why this hello cannot be welcomed.
@@ -200,6 +228,12 @@ void compare_reported(Turn& turn, DataServer& server, control::StreamReport repo
     if (stream == nullptr) {
         return;
     }
+    if (stream->move.has_value() && stream->move->server == server.name) {
+        if (is_in_two_places(*stream) && stream->move->endpoint != report.endpoint) {
+            lose_other(turn, *stream, "it was opened anew there");
+        }
+        return;
+    }
     if (stream->server == server.name) {
         if (stream->step == StreamStep::opening ||
             (stream->step == StreamStep::started && stream->endpoint != report.endpoint)) {
@@ -222,7 +256,12 @@ void compare_reported(Turn& turn, DataServer& server, control::StreamReport repo
 /// The data server came back without a stream that was open there: it has to be opened again.
 void reopen_unreported(Turn& turn, DataServer& server, StreamId id) {
     Stream& stream = *find(turn.state, id);
-    if (!server.reported.contains(id) && stream.step == StreamStep::started) {
+    if (server.reported.contains(id) || stream.step != StreamStep::started) {
+        return;
+    }
+    if (go_on_at_other(turn, stream)) {
+        close_at(turn, server, id);
+    } else {
         stream.step = StreamStep::opening;
         stream.displaced_since = turn.now;
         forget_flows(turn.state, stream);
@@ -257,6 +296,7 @@ void attach(Turn& turn, SessionId session, const control::DataServerHello& hello
         drop_session(turn, old);
     }
     server.session = session;
+    server.was_silent = server.was_silent && server.hello.boot_id == hello.boot_id;
     server.hello = hello;
     server.ticket_key =
         derive_ticket_key(turn.state.facts.master_key, hello.name, hello.boot_id, kTicketKeyId);
@@ -301,12 +341,14 @@ void take_load(Turn& turn, DataServer& server, control::LoadReport load) {
     server.load_refused = false;
     take_stream_loads(server, load.streams);
     load.streams = {};
+    note_steadiness(server, turn.now);
     server.load = std::move(load);
     server.load->utilisation = std::min(server.load->utilisation, 1.0);
     server.load_at = turn.now;
-    server.reservations.clear();
+    drop_shown_reservations(server, turn.now);
     rank(turn.state, server, turn.now);
     retry_unplaced(turn, server);
+    go_on_draining(turn, server);
 }
 
 void take_stream_report(Turn& turn, DataServer& server, control::StreamReport report) {
@@ -327,6 +369,10 @@ void take_stream_report(Turn& turn, DataServer& server, control::StreamReport re
         return;
     }
     Stream* stream = find(turn.state, report.stream);
+    if (stream != nullptr && stream->move.has_value() && stream->move->server == server.name) {
+        take_move_report(turn, *stream, std::move(report));
+        return;
+    }
     // A report may cross the set that closed or moved the stream.
     if (stream == nullptr || stream->server != server.name || stream->endpoint != report.endpoint) {
         return;
@@ -376,12 +422,15 @@ void finish_reports(Turn& turn, DataServer& server) {
 
 void detach(Turn& turn, DataServer& server, std::string_view reason) {
     unrank(turn.state, server);
+    server.was_silent = server.was_silent ||
+                        (server.load.has_value() && turn.now - server.load_at >= kReportAgeMax);
     server.session = SessionId{};
     server.reports_done = false;
     server.in_flight = false;
     server.desired.clear();
     server.spared.clear();
     server.desired_bytes = 0;
+    server.stream_loads.clear();
     server.sent.clear();
     server.applied.clear();
     server.changed.clear();
@@ -389,9 +438,19 @@ void detach(Turn& turn, DataServer& server, std::string_view reason) {
     server.reported.clear();
     server.reservations.clear();
     turn.log(about_server(server, EventKind::server_gone, std::string(reason)));
+    const std::vector<StreamId> moving(server.moving.begin(), server.moving.end());
+    for (const StreamId id : moving) {
+        Stream& stream = *find(turn.state, id);
+        lose_other(turn, stream, "the data server was lost");
+        advance(turn, stream);
+    }
     const std::vector<StreamId> lost(server.streams.begin(), server.streams.end());
     for (const StreamId id : lost) {
         Stream& stream = *find(turn.state, id);
+        if (go_on_at_other(turn, stream)) {
+            advance(turn, stream);
+            continue;
+        }
         forget_flows(turn.state, stream);
         if (stream.step == StreamStep::closing || !stream.publisher) {
             finish_close(turn, stream);

@@ -77,6 +77,36 @@ struct Raw {
     bool insecure = false;
 };
 
+void admission_options(Options& options, Settings& settings) {
+    constexpr std::size_t kMost = 1'000'000;
+    options.number("streams",
+                   settings.streams_max,
+                   1,
+                   kMost,
+                   "streams at once, of all data servers; a request for one more is refused");
+    options.number(
+        "consumers", settings.consumers_max, 1, kMost, "consumers at once, of all streams");
+    options.number("server-streams",
+                   settings.server_streams_max,
+                   0,
+                   kMost,
+                   "streams a data server is given at most; 0: as many as it takes");
+    options.number("server-consumers",
+                   settings.server_consumers_max,
+                   0,
+                   kMost,
+                   "consumers a data server is given at most; 0: as many as it takes");
+    options.bit_rate("server-rate",
+                     settings.server_bits_per_second_max,
+                     "what the declared rates of a data server's streams may come to, each once "
+                     "for every consumer; 0: no limit");
+    options.number("stream-consumers",
+                   settings.stream_consumers_max,
+                   0,
+                   kMost,
+                   "consumers of one stream at most; 0: no limit");
+}
+
 void declare(Options& options, Config& config, Raw& raw) {
     using std::chrono::hours;
     using std::chrono::milliseconds;
@@ -118,6 +148,7 @@ void declare(Options& options, Config& config, Raw& raw) {
                  0.0,
                  1.0,
                  "utilisation a new stream of undeclared rate is thought to add");
+    admission_options(options, settings);
     options.duration("ticket-lifetime",
                      settings.ticket_lifetime,
                      seconds(1),

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "presence/assign_publisher.h"
 #include "presence/attach.h"
+#include "presence/duty.h"
 #include "presence/find_stream.h"
 #include "presence/open_stream.h"
 #include "presence/recover.h"
@@ -102,6 +103,8 @@ void take(Turn& turn, const SessionClosed& event) { session_closed(turn, event.s
 
 void take(Turn& turn, const Malformed& event) { reject(turn, event.session, event.reason); }
 
+void take(Turn& turn, const FromOperator& event) { take_command(turn, event); }
+
 void take(Turn& turn, const FactsStored& event) { take_stored(turn, event); }
 
 void take(Turn& turn, const LeadershipWon& event) {
@@ -129,6 +132,7 @@ void take(Turn& turn, const Tick&) {
     while (const auto due = turn.state.session_timers.take_due(turn.now)) {
         sessions.push_back(*due);
     }
+    turn.actions.reserve(sessions.size());  // most of them get their heartbeat
     for (const SessionId session : sessions) {
         attend_session(turn, session);
     }

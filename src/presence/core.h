@@ -2,6 +2,7 @@
 
 #include "presence/state.h"
 #include "rpc/messages.h"
+#include "rpc/operator_messages.h"
 
 #include <cstdint>
 #include <string>
@@ -36,6 +37,11 @@ struct Malformed {
     SessionId session;
     std::string reason;
 };
+/// What an operator wants of a data server; answered by a ToOperator of the same question.
+struct FromOperator {
+    std::uint64_t question = 0;
+    control::ServerCommand command;
+};
 /// The facts of the StoreFacts of this number are durable, or `trouble` says why not.
 struct FactsStored {
     std::uint64_t number = 0;
@@ -58,6 +64,7 @@ using Event = std::variant<SessionOpened,
                            FromPublisher,
                            FromConsumer,
                            Malformed,
+                           FromOperator,
                            FactsStored,
                            LeadershipWon,
                            LeadershipLost,
@@ -82,6 +89,10 @@ struct CloseSession {
     SessionId session;
 };
 
+struct ToOperator {
+    std::uint64_t question = 0;
+    control::CommandResult result;
+};
 /// Make these facts durable and answer with FactsStored; one is outstanding at a time. Nothing that
 /// depends on them leaves before the answer.
 struct StoreFacts {
@@ -89,7 +100,8 @@ struct StoreFacts {
     Durable facts;
 };
 
-using Action = std::variant<ToDataServer, ToPublisher, ToConsumer, CloseSession, StoreFacts>;
+using Action =
+    std::variant<ToDataServer, ToPublisher, ToConsumer, CloseSession, ToOperator, StoreFacts>;
 
 /// Moves `state` by one event, which it takes, and returns what is to be done, in order. Pure but
 /// for `state`: no I/O, no clock, no thread. `now` never goes back. Events of sessions that are not

@@ -90,6 +90,19 @@ bool CoreThread::ask(Query query) {
     return true;
 }
 
+bool CoreThread::command(control::ServerCommand command, Answer answer) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (is_stopping_ || answers_.size() >= kQueriesMax) {
+            return false;
+        }
+        answers_.emplace(++questions_, std::move(answer));
+        items_.emplace_back(Event(FromOperator{questions_, std::move(command)}));
+    }
+    changed_.notify_one();
+    return true;
+}
+
 bool CoreThread::follow(const std::weak_ptr<Follower>& follower) {
     std::erase_if(followers_, [](const auto& one) { return one.expired(); });
     if (followers_.size() >= kFollowersMax) {
@@ -147,9 +160,24 @@ void CoreThread::move_state(Event event, MonotonicTime now) {
     for (Action& action : step(state_, std::move(event), now)) {
         if (auto* const facts = std::get_if<StoreFacts>(&action)) {
             store_->write(std::move(*facts));
+        } else if (const auto* result = std::get_if<ToOperator>(&action)) {
+            answer(*result);
         } else {
             outlets_->perform(std::move(action));
         }
+    }
+}
+
+void CoreThread::answer(const ToOperator& action) {
+    Answer waiting;
+    {
+        const std::lock_guard lock(mutex_);
+        if (auto found = answers_.extract(action.question)) {
+            waiting = std::move(found.mapped());
+        }
+    }
+    if (waiting) {
+        waiting(action.result);
     }
 }
 

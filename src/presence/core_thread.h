@@ -5,7 +5,9 @@
 
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -40,6 +42,7 @@ class Follower {
 class CoreThread {
   public:
     using Query = std::function<void(const State& state, MonotonicTime now)>;
+    using Answer = std::function<void(const control::CommandResult& result)>;
 
     explicit CoreThread(State state);
     /// Stops.
@@ -57,11 +60,14 @@ class CoreThread {
     bool post(Event event);
     /// Returns: false if kQueriesMax queries wait already; then `query` is not run. Thread: any.
     bool ask(Query query);
+    /// Has the core follow an operator's command; `answer` is called on the core thread.
+    /// Returns: false if kQueriesMax commands wait already; then nothing follows. Thread: any.
+    bool command(control::ServerCommand command, Answer answer);
     /// Has `follower` woken by the next event of the log, if it still lives then.
     /// Returns: false if there are kFollowersMax already. Thread: core.
     bool follow(const std::weak_ptr<Follower>& follower);
 
-    static constexpr std::size_t kEventsQueuedMax = 262'144;
+    static constexpr std::size_t kEventsQueuedMax = 524'288;
     static constexpr std::size_t kQueriesMax = 256;
     static constexpr std::size_t kFollowersMax = 64;
 
@@ -73,13 +79,16 @@ class CoreThread {
     std::vector<Item> wait_for_items();
     void handle(Item& item);
     void move_state(Event event, MonotonicTime now);
+    void answer(const ToOperator& action);
     void wake_followers(MonotonicTime now);
 
     std::mutex mutex_;
     std::condition_variable changed_;
-    std::vector<Item> items_;          // guarded by mutex_
-    std::size_t queries_waiting_ = 0;  // guarded by mutex_
-    bool is_stopping_ = false;         // guarded by mutex_
+    std::vector<Item> items_;                  // guarded by mutex_
+    std::size_t queries_waiting_ = 0;          // guarded by mutex_
+    bool is_stopping_ = false;                 // guarded by mutex_
+    std::uint64_t questions_ = 0;              // guarded by mutex_
+    std::map<std::uint64_t, Answer> answers_;  // guarded by mutex_; by question
 
     // The core thread's own.
     State state_;

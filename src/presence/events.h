@@ -41,7 +41,13 @@ namespace penstock::presence {
     X(stopped,            "the publisher has ceased")                                 \
     X(stream_closed,      "the data server has closed the stream")                    \
     X(waiting,            "the publisher was told to wait for the next consumer")     \
-    X(publisher_gone,     "the publisher's session is lost and did not come back")
+    X(publisher_gone,     "the publisher's session is lost and did not come back")    \
+    X(cordoned,           "an operator wants no new streams at a data server")        \
+    X(draining,           "an operator wants a data server emptied")                  \
+    X(uncordoned,         "a data server takes new streams again")                    \
+    X(moving,             "the stream is to go to another data server without a gap") \
+    X(moved,              "content is there: consumers are told")                     \
+    X(move_cancelled,     "the stream stays where it is")
 // clang-format on
 
 enum class EventKind : std::uint8_t {

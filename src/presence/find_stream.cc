@@ -1,6 +1,7 @@
 #include "presence/find_stream.h"
 
 #include "presence/open_stream.h"
+#include "presence/placement.h"
 #include "presence/sessions.h"
 
 #include <fmt/format.h>
@@ -105,6 +106,7 @@ void remove(Turn& turn, Stream& stream, SessionId session) {
     const auto consumer = turn.state.consumers.find(session);
     stream.requests.erase(consumer->second.id);
     turn.state.consumers.erase(consumer);
+    count_watchers(turn.state, stream);
 }
 
 void time_out(Turn& turn, Stream& stream, const Consumer& consumer) {
@@ -141,14 +143,27 @@ void tell(Turn& turn, Stream& stream, Consumer& consumer) {
 }
 
 /// "" or why the request cannot be taken.
-std::string objection(const State& state, const Stream* stream) {
+std::string objection(const State& state, const Stream* stream, PeerId consumer) {
     if (stream == nullptr) {
         return fmt::format("there are {} streams already", state.settings.streams_max);
     }
     if (state.consumers.size() >= state.settings.consumers_max) {
         return fmt::format("there are {} consumers already", state.settings.consumers_max);
     }
-    return "";
+    if (stream->requests.contains(consumer) || has_flow(stream->flows, consumer)) {
+        return "";  // it is counted already
+    }
+    const std::size_t most = state.settings.stream_consumers_max;
+    if (most != 0 && stream->watchers.consumers >= most) {
+        return fmt::format("the stream {} has {} consumers already", stream->name, most);
+    }
+    const auto server = state.servers.find(stream->server);
+    if (server == state.servers.end()) {
+        return "";
+    }
+    // A stream without consumers counts as if it had one.
+    const std::uint64_t more = stream->watchers.consumers == 0 ? 0 : stream->max_bits_per_second;
+    return why_full(state, server->second, more);
 }
 
 /// One session of a consumer for a stream: the newest.
@@ -178,6 +193,7 @@ Consumer& enter(Turn& turn,
     consumer.requested_at = turn.now;
     consumer.waiting_since = turn.now;
     stream.requests[consumer.id] = session;
+    count_watchers(turn.state, stream);
     turn.log(about_consumer(stream, EventKind::consumer_requested, request.consumer));
     return consumer;
 }
@@ -231,14 +247,14 @@ void request_stream(Turn& turn, SessionId session, const control::ConsumerReques
         reject(turn, session, protocol_objection(request.protocol));
         return;
     }
-    const bool is_known = turn.state.streams.contains(stream_id_of(request.stream));
-    if (!is_known && request.wait_ms == 0 && !is_settling(turn.state, turn.now)) {
+    Stream* known = find(turn.state, stream_id_of(request.stream));
+    if (known == nullptr && request.wait_ms == 0 && !is_settling(turn.state, turn.now)) {
         send_gone(turn, session, request.stream + ": no publisher offers the stream");
         drop_session(turn, session);
         return;
     }
-    Stream* stream = find_or_make_stream(turn, request.stream);
-    if (std::string why = objection(turn.state, stream); !why.empty()) {
+    Stream* stream = known == nullptr ? find_or_make_stream(turn, request.stream) : known;
+    if (std::string why = objection(turn.state, stream, request.consumer); !why.empty()) {
         reject(turn, session, std::move(why), kRetryAfterMs);
         return;
     }

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "presence/attach.h"
+#include "presence/move_stream.h"
 #include "presence/placement.h"
 #include "presence/recover.h"
 #include "presence/sessions.h"
@@ -71,6 +72,11 @@ void want_closed(DataServer& server, StreamId id) {
         server.desired_bytes -= set_bytes_of(desired->second.name);
         server.desired.erase(desired);
         server.changed.insert(id);
+        const auto load =
+            std::ranges::lower_bound(server.stream_loads, id, {}, &control::StreamLoad::stream);
+        if (load != server.stream_loads.end() && load->stream == id) {
+            server.stream_loads.erase(load);
+        }
     }
 }
 
@@ -113,10 +119,17 @@ void refuse_stream(Turn& turn, DataServer& server, StreamId id, const std::strin
     server.spared.erase(id);
     server.sent.erase(id);
     Stream* stream = find(turn.state, id);
+    if (stream != nullptr && stream->move.has_value() && stream->move->server == server.name) {
+        lose_other(turn, *stream, reason);
+        return;
+    }
     if (stream == nullptr || stream->server != server.name) {
         return;
     }
     turn.log(about(*stream, EventKind::stream_refused, reason));
+    if (go_on_at_other(turn, *stream)) {
+        return;
+    }
     if (stream->step == StreamStep::closing) {
         return;
     }
@@ -141,6 +154,13 @@ void refuse_stream(Turn& turn, DataServer& server, StreamId id, const std::strin
     }
 }
 
+bool is_opening_at(const Stream& stream, const DataServer& server) {
+    if (stream.move.has_value() && stream.move->server == server.name) {
+        return stream.move->step == Move::Step::opening;
+    }
+    return stream.server == server.name && stream.step == StreamStep::opening;
+}
+
 /// Everything of the set in flight holds: what it opened but the answer does not name was not
 /// opened, what it closed is closed.
 void complete_set(Turn& turn, DataServer& server) {
@@ -149,8 +169,7 @@ void complete_set(Turn& turn, DataServer& server) {
     const std::set<StreamId> answered = std::exchange(server.unanswered, {});
     for (const StreamId id : answered) {
         const Stream* stream = find(turn.state, id);
-        if (stream != nullptr && stream->server == server.name && server.sent.contains(id) &&
-            stream->step == StreamStep::opening) {
+        if (stream != nullptr && server.sent.contains(id) && is_opening_at(*stream, server)) {
             refuse_stream(turn, server, id, "its acknowledgement does not name the stream");
         }
         if (server.sent.contains(id)) {
@@ -159,6 +178,28 @@ void complete_set(Turn& turn, DataServer& server) {
             server.applied.erase(id);
         }
     }
+}
+
+void take_opened(Turn& turn, const DataServer& server, Stream& stream, const Endpoint& endpoint) {
+    if (stream.move.has_value() && stream.move->server == server.name) {
+        take_move_opened(turn, stream, endpoint);
+    } else if (stream.server == server.name &&
+               (stream.step == StreamStep::opening ||
+                (stream.step == StreamStep::started && stream.endpoint != endpoint))) {
+        start_stream(turn, stream, endpoint);
+    }
+}
+
+/// While a stream moves its publisher sends to both data servers.
+void add_other_place(Turn& turn, const Stream& stream, control::PublisherDesired& desired) {
+    if (!is_in_two_places(stream)) {
+        return;
+    }
+    const DataServer& other = *find_server(turn.state, stream.move->server);
+    const Permission permission =
+        issue_ticket(turn.state, other, stream, stream.publisher, TicketRole::publish, turn.now);
+    desired.also = control::Place{
+        other.name, stream.move->endpoint, permission.ticket, permission.session_key};
 }
 
 }  // namespace
@@ -251,13 +292,8 @@ void take_applied(Turn& turn, DataServer& server, const control::Applied& applie
     }
     for (const control::OpenedStream& opened : applied.opened) {
         Stream* stream = find(turn.state, opened.stream);
-        if (stream == nullptr || stream->server != server.name ||
-            !server.sent.contains(opened.stream)) {
-            continue;
-        }
-        if (stream->step == StreamStep::opening ||
-            (stream->step == StreamStep::started && stream->endpoint != opened.endpoint)) {
-            start_stream(turn, *stream, opened.endpoint);
+        if (stream != nullptr && server.sent.contains(opened.stream)) {
+            take_opened(turn, server, *stream, opened.endpoint);
         }
     }
     for (const control::RefusedStream& refused : applied.refused) {
@@ -325,6 +361,7 @@ void send_desired(Turn& turn, Stream& stream) {
         desired.endpoint = stream.endpoint;
         desired.ticket = permission.ticket;
         desired.session_key = permission.session_key;
+        add_other_place(turn, stream, desired);
     }
     turn.act(ToPublisher{stream.publisher_session, std::move(desired)});
 }

@@ -27,6 +27,22 @@ grpc::Status status_of(const Error& error) {
             error.message};
 }
 
+grpc::Status status_of(const control::CommandResult& result) {
+    switch (result.kind) {
+        case control::CommandResult::Kind::done:
+            return grpc::Status::OK;
+        case control::CommandResult::Kind::unknown_server:
+            return {grpc::StatusCode::NOT_FOUND, result.reason};
+        case control::CommandResult::Kind::impossible:
+            return {grpc::StatusCode::FAILED_PRECONDITION, result.reason};
+        case control::CommandResult::Kind::not_stored:
+            return {grpc::StatusCode::ABORTED, result.reason};
+        case control::CommandResult::Kind::not_leading:
+            return {grpc::StatusCode::UNAVAILABLE, result.reason, result.leader};
+    }
+    return {grpc::StatusCode::INTERNAL, result.reason};
+}
+
 grpc::Status busy() {
     return {grpc::StatusCode::RESOURCE_EXHAUSTED, "too many questions wait already; ask again"};
 }
@@ -241,6 +257,21 @@ class OperatorService::Service final : public v1::Operators::CallbackService {
             *reply = control::to_proto(status);
             return grpc::Status::OK;
         });
+    }
+
+    grpc::ServerUnaryReactor* SetServerDuty(grpc::CallbackServerContext* context,
+                                            const v1::ServerDutyRequest* request,
+                                            v1::ServerDutyReply*) override {
+        grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+        const Result<control::ServerCommand> command = control::from_proto(*request);
+        if (!command) {
+            reactor->Finish({grpc::StatusCode::INVALID_ARGUMENT, command.error().message});
+        } else if (!core_.command(*command, [reactor](const control::CommandResult& result) {
+                       reactor->Finish(status_of(result));
+                   })) {
+            reactor->Finish(busy());
+        }
+        return reactor;
     }
 
     grpc::ServerWriteReactor<v1::Event>* Events(grpc::CallbackServerContext*,

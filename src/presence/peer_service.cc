@@ -329,10 +329,10 @@ const ByteCounters& PeerService::bytes() const noexcept { return shared_->calls.
 void PeerService::perform(Action action) {
     const SessionId session = std::visit(
         [](const auto& what) {
-            if constexpr (std::is_same_v<std::decay_t<decltype(what)>, StoreFacts>) {
-                return SessionId{};  // no peer's: the core thread hands it to the store
-            } else {
+            if constexpr (requires { what.session; }) {
                 return what.session;
+            } else {
+                return SessionId{};  // no peer's: the core thread keeps those
             }
         },
         action);

@@ -39,7 +39,7 @@ class PeerService final : public Outlets {
     void resume(SessionId session) override;
     void sweep(MonotonicTime now) override;
 
-    static constexpr std::size_t kSessionsMax = 70'000;
+    static constexpr std::size_t kSessionsMax = 170'000;
 
   private:
     struct Shared;

@@ -1,5 +1,7 @@
 #include "presence/placement.h"
 
+#include "base/units.h"
+#include "presence/duty.h"
 #include "presence/state.h"
 
 #include <fmt/format.h>
@@ -14,9 +16,50 @@ namespace {
 // Candidates a decision shows; with no more data servers than these, it shows them all.
 constexpr std::size_t kCandidatesShown = 8;
 
-enum class Unfit { no, away, silent, unmeasured, full, refused };
+enum class Unfit {
+    no,
+    away,
+    silent,
+    unmeasured,
+    unsteady,
+    cordoned,
+    draining,
+    streams,
+    consumers,
+    rate,
+    refused,
+};
 
-Unfit unfitness(const DataServer& server, const Stream* stream) {
+/// The lower of two limits, of which 0 is none.
+std::size_t lower(std::size_t one, std::size_t other) {
+    return one == 0 || (other != 0 && other < one) ? other : one;
+}
+
+std::size_t consumers_max(const Settings& settings, const DataServer& server) {
+    return lower(server.hello.consumers_max, settings.server_consumers_max);
+}
+
+/// Limits of admission: streams, consumers, declared rates.
+Unfit over_limit(const Settings& settings, const DataServer& server, const Stream* stream) {
+    const std::size_t another = stream == nullptr ? 0 : set_bytes_of(stream->name);
+    if (server.desired.size() >= lower(server.hello.streams_max, settings.server_streams_max) ||
+        server.desired_bytes + another > kSetBytesMax) {
+        return Unfit::streams;
+    }
+    const Watchers more = stream == nullptr ? Watchers{} : stream->watchers;
+    const std::size_t consumers_most = consumers_max(settings, server);
+    if (server.watchers.consumers >= consumers_most ||
+        server.watchers.consumers + more.consumers > consumers_most) {
+        return Unfit::consumers;
+    }
+    const std::uint64_t rate_most = settings.server_bits_per_second_max;
+    if (rate_most != 0 && server.watchers.bits_per_second + more.bits_per_second > rate_most) {
+        return Unfit::rate;
+    }
+    return Unfit::no;
+}
+
+Unfit unfitness(const State& state, const DataServer& server, const Stream* stream) {
     if (!server.session) {
         return Unfit::away;
     }
@@ -26,19 +69,20 @@ Unfit unfitness(const DataServer& server, const Stream* stream) {
     if (!server.load.has_value()) {
         return Unfit::unmeasured;
     }
-    const std::size_t another = stream == nullptr ? 0 : set_bytes_of(stream->name);
-    if (server.desired.size() >= server.hello.streams_max ||
-        server.desired_bytes + another > kSetBytesMax) {
-        return Unfit::full;
+    if (const std::optional<Duty> duty = duty_of(state, server.name)) {
+        return *duty == Duty::cordoned ? Unfit::cordoned : Unfit::draining;
+    }
+    if (server.was_silent) {
+        return Unfit::unsteady;
     }
     if (stream != nullptr && stream->refusals.contains(server.name)) {
         return Unfit::refused;
     }
-    return Unfit::no;
+    return over_limit(state.settings, server, stream);
 }
 
-std::string unfit_reason(const DataServer& server, const Stream* stream) {
-    switch (unfitness(server, stream)) {
+std::string unfit_reason(const State& state, const DataServer& server, const Stream* stream) {
+    switch (unfitness(state, server, stream)) {
         case Unfit::no:
             return "";
         case Unfit::away:
@@ -47,8 +91,23 @@ std::string unfit_reason(const DataServer& server, const Stream* stream) {
             return "it has not reported its streams yet";
         case Unfit::unmeasured:
             return "it has not reported its load yet";
-        case Unfit::full:
+        case Unfit::unsteady:
+            return fmt::format("it was silent and has to report for {} before it is given streams",
+                               format_duration(kSteadyPeriod));
+        case Unfit::cordoned:
+            return "it is cordoned";
+        case Unfit::draining:
+            return "it is being drained";
+        case Unfit::streams:
             return fmt::format("it has {} streams and takes no more", server.desired.size());
+        case Unfit::consumers:
+            return fmt::format("it has {} consumers of {}",
+                               server.watchers.consumers,
+                               consumers_max(state.settings, server));
+        case Unfit::rate:
+            return fmt::format("its streams are declared to take {} of {}",
+                               format_bit_rate(server.watchers.bits_per_second),
+                               format_bit_rate(state.settings.server_bits_per_second_max));
         case Unfit::refused:
             return "it refused the stream: " + stream->refusals.at(server.name);
     }
@@ -64,7 +123,7 @@ double reserved_of(const DataServer& server) {
 }
 
 std::optional<Rank> rank_of(const State& state, const DataServer& server, MonotonicTime now) {
-    if (unfitness(server, nullptr) != Unfit::no || now - server.load_at >= kReportAgeMax) {
+    if (unfitness(state, server, nullptr) != Unfit::no || now - server.load_at >= kReportAgeMax) {
         return std::nullopt;
     }
     const double projected = server.load->utilisation + reserved_of(server);
@@ -74,15 +133,6 @@ std::optional<Rank> rank_of(const State& state, const DataServer& server, Monoto
     const bool is_recent = server.handed_out_at.has_value() &&
                            now - *server.handed_out_at < state.settings.recent_period;
     return Rank{is_recent, projected, server.name};
-}
-
-/// Time has passed since the data servers were ranked.
-void rank_due(State& state, MonotonicTime now) {
-    while (const auto due = state.placement.changes_by_time.take_due(now)) {
-        if (const auto session = state.sessions.find(*due); session != state.sessions.end()) {
-            rank(state, state.servers.find(session->second.server)->second, now);
-        }
-    }
 }
 
 /// The lowest of those recent and of those not, up to `most`, in the order of their ranks.
@@ -131,6 +181,14 @@ void rank(State& state, DataServer& server, MonotonicTime now) {
     server.rank = std::move(rank);
 }
 
+void rank_due(State& state, MonotonicTime now) {
+    while (const auto due = state.placement.changes_by_time.take_due(now)) {
+        if (const auto session = state.sessions.find(*due); session != state.sessions.end()) {
+            rank(state, state.servers.find(session->second.server)->second, now);
+        }
+    }
+}
+
 void unrank(State& state, DataServer& server) {
     if (server.rank.has_value()) {
         state.placement.ranks.erase(*server.rank);
@@ -171,17 +229,17 @@ Decision place(State& state, const Stream& stream, MonotonicTime now) {
     return least_busy(looked_at, placement_rules(state.settings), others);
 }
 
-bool can_take(const State& /*state*/, const DataServer& server, const Stream& stream) {
-    return server.rank.has_value() && unfitness(server, &stream) == Unfit::no;
+bool can_take(const State& state, const DataServer& server, const Stream& stream) {
+    return server.rank.has_value() && unfitness(state, server, &stream) == Unfit::no;
 }
 
-ServerLoad load_of(const State& /*state*/,
+ServerLoad load_of(const State& state,
                    const DataServer& server,
                    const Stream* stream,
                    MonotonicTime now) {
     ServerLoad load;
     load.name = server.name;
-    load.unfit = unfit_reason(server, stream);
+    load.unfit = unfit_reason(state, server, stream);
     if (server.load.has_value()) {
         load.utilisation = server.load->utilisation;
         load.bottleneck = server.load->bottleneck;
@@ -192,6 +250,21 @@ ServerLoad load_of(const State& /*state*/,
         load.handed_out_ago = now - *server.handed_out_at;
     }
     return load;
+}
+
+std::string why_full(const State& state, const DataServer& server, std::uint64_t rate) {
+    const std::size_t most = consumers_max(state.settings, server);
+    if (server.watchers.consumers >= most) {
+        return fmt::format("its data server {} has {} consumers already", server.name, most);
+    }
+    if (const std::uint64_t limit = state.settings.server_bits_per_second_max;
+        limit != 0 && server.watchers.bits_per_second + rate > limit) {
+        return fmt::format("its data server {} has no rate left for one more consumer: {} of {}",
+                           server.name,
+                           format_bit_rate(server.watchers.bits_per_second),
+                           format_bit_rate(limit));
+    }
+    return "";
 }
 
 PlacementRules placement_rules(const Settings& settings) {

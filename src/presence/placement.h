@@ -6,6 +6,7 @@
 
 #include <compare>
 #include <cstddef>
+#include <cstdint>
 #include <set>
 #include <string>
 
@@ -39,6 +40,8 @@ struct Placement {
 
 /// Puts the data server where it belongs now. To be called after whatever changed it.
 void rank(State& state, DataServer& server, MonotonicTime now);
+/// Time has passed since: puts those elsewhere whose place time has changed.
+void rank_due(State& state, MonotonicTime now);
 /// Takes it out: it is away.
 void unrank(State& state, DataServer& server);
 
@@ -53,6 +56,10 @@ void unrank(State& state, DataServer& server);
                                  const DataServer& server,
                                  const Stream* stream,
                                  MonotonicTime now);
+/// "" or why the data server cannot serve one more consumer of a stream of `rate` bits a second.
+[[nodiscard]] std::string why_full(const State& state,
+                                   const DataServer& server,
+                                   std::uint64_t rate);
 [[nodiscard]] PlacementRules placement_rules(const Settings& settings);
 
 }  // namespace penstock::presence

@@ -1,6 +1,6 @@
 #include "presence/queries.h"
 
-#include "presence/assign_publisher.h"
+#include "presence/duty.h"
 
 #include <fmt/format.h>
 
@@ -27,9 +27,15 @@ Error not_found(std::string_view kind, const std::string& name) {
                         kind)};
 }
 
-std::string_view state_word(const DataServer& server, MonotonicTime now) {
+std::string_view state_word(const State& state, const DataServer& server, MonotonicTime now) {
     if (!server.session) {
         return "gone";
+    }
+    if (const std::optional<Duty> duty = duty_of(state, server.name)) {
+        if (*duty == Duty::cordoned) {
+            return "cordoned";
+        }
+        return is_empty(server) ? "drained" : "draining";
     }
     const bool is_young = server.load.has_value() && now - server.load_at < kReportAgeMax;
     return is_young ? "attached" : "stale";
@@ -39,7 +45,7 @@ control::ServerInfo info_of(const State& state, const DataServer& server, Monoto
     control::ServerInfo info;
     info.name = server.name;
     info.boot_id = server.hello.boot_id;
-    info.state = state_word(server, now);
+    info.state = state_word(state, server, now);
     info.ports = server.hello.ports;
     info.load = server.load;
     info.generation_sent = server.generation_sent;
@@ -56,7 +62,7 @@ control::ServerInfo info_of(const State& state, const DataServer& server, Monoto
         info.recent = now < end;
         info.recent_left_ms = ms_between(now, end);
     }
-    info.streams = static_cast<std::uint32_t>(server.streams.size());
+    info.streams = static_cast<std::uint32_t>(server.streams.size() + server.moving.size());
     info.consumers = static_cast<std::uint32_t>(server.flows);
     return info;
 }

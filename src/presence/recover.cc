@@ -1,6 +1,7 @@
 #include "presence/recover.h"
 
 #include "base/check.h"
+#include "presence/duty.h"
 #include "presence/open_stream.h"
 #include "presence/sessions.h"
 
@@ -52,15 +53,18 @@ void follow(State& state, std::string leader) {
     state = std::move(fresh);
 }
 
+std::string not_leading_reason(const State& state) {
+    return state.leader.empty()
+               ? "this presence server does not lead, and knows of none that does"
+               : fmt::format("this presence server does not lead, {} does", state.leader);
+}
+
 void turn_away(Turn& turn, SessionId session) {
     const State& state = turn.state;
     control::Reject reject;
     reject.retry_after_ms = kElectionRetryMs;
     reject.leader = state.leader;
-    reject.reason =
-        state.leader.empty()
-            ? std::string("this presence server does not lead, and knows of none that does")
-            : fmt::format("this presence server does not lead, {} does", state.leader);
+    reject.reason = not_leading_reason(state);
     switch (state.sessions.at(session).kind) {
         case SessionKind::data_server:
             turn.act(ToDataServer{session, std::move(reject)});
@@ -76,6 +80,7 @@ void turn_away(Turn& turn, SessionId session) {
 }
 
 void turn_all_away(Turn& turn) {
+    turn_commands_away(turn);
     std::vector<SessionId> sessions;
     for (const auto& [id, session] : turn.state.sessions) {
         sessions.push_back(id);
@@ -103,6 +108,7 @@ void take_stored(Turn& turn, const FactsStored& event) {
     if (event.trouble.empty()) {
         state.facts = *std::exchange(state.storing, std::nullopt);
         store_wanted(turn);
+        take_duties_stored(turn);
         return;
     }
     // What was wanted is not, and is given up; whoever needs it will want it again. Only data
@@ -118,6 +124,7 @@ void take_stored(Turn& turn, const FactsStored& event) {
         failed.detail = event.trouble;
         turn.log(std::move(failed));
     }
+    refuse_duties(turn, event.trouble);
 }
 
 void store_again(Turn& turn) {

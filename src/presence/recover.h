@@ -18,8 +18,11 @@ void lead(State& state, Durable facts, MonotonicTime now);
 
 /// Forgets everything: another presence server leads ("": not known which). No session may be open.
 void follow(State& state, std::string leader);
+/// Of a presence server that does not lead, and who does.
+[[nodiscard]] std::string not_leading_reason(const State& state);
 /// Sends a session to whoever leads. Nothing that hung on it is touched: it is forgotten next.
 void turn_away(Turn& turn, SessionId session);
+/// Operators who wait for an answer, too.
 void turn_all_away(Turn& turn);
 
 /// Facts change in two steps: they are `wanted` at once and in force when they are durable, which

@@ -5,9 +5,11 @@
 #include "presence/events.h"
 #include "presence/least_busy.h"
 #include "presence/placement.h"
+#include "presence/settings.h"
 #include "presence/tables.h"
 #include "presence/timers.h"
 #include "rpc/messages.h"
+#include "rpc/operator_messages.h"
 #include "wire/ticket.h"
 
 #include <penstock/ids.h>
@@ -22,25 +24,17 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace penstock::presence {
-
-struct Settings {
-    std::chrono::nanoseconds recent_period{std::chrono::seconds(10)};
-    std::chrono::nanoseconds close_after{std::chrono::seconds(5)};
-    double utilisation_limit = 0.9;
-    double reserve = 0.01;  // share a hand-out of undeclared rate is thought to take
-    std::chrono::nanoseconds ticket_lifetime{std::chrono::seconds(60)};
-    std::size_t data_servers_max = 1'000;
-    std::size_t streams_max = 100'000;
-    std::size_t consumers_max = 65'536;
-};
 
 // What is not configurable, because peers rely on it or nobody has a reason to change it.
 inline constexpr std::chrono::milliseconds kLoadInterval{100};
 inline constexpr std::chrono::milliseconds kReportAgeMax{300};
 inline constexpr std::chrono::seconds kDataServerSilence{1};
+inline constexpr std::chrono::seconds kSteadyPeriod{2};      // of reports after a silence
+inline constexpr std::chrono::seconds kReservationKept{10};  // for a load that is never reported
 inline constexpr std::chrono::seconds kHelloDeadline{5};
 inline constexpr std::chrono::seconds kHeartbeatInterval{1};
 inline constexpr std::chrono::seconds kPeerSilence{3};
@@ -54,6 +48,10 @@ inline constexpr std::chrono::seconds kDisplacedPatience{3};  // then consumers 
 inline constexpr std::chrono::seconds kSettlePeriod{3};       // after presence began to lead
 inline constexpr std::chrono::seconds kRecoveryMost{15};      // for data servers to come back
 inline constexpr std::chrono::seconds kStoreRetry{1};         // after a write that failed
+inline constexpr std::chrono::seconds kMovePatience{5};       // for content at the new place
+inline constexpr std::chrono::seconds kMovePause{10};         // before that place is tried again
+inline constexpr std::chrono::seconds kLeavePatience{20};     // for consumers, with the old one
+inline constexpr std::size_t kMovesAtOnce = 32;               // away from one data server
 inline constexpr std::chrono::seconds kStartPatience{5};      // least wait for a present publisher
 inline constexpr std::chrono::seconds kTroubleRenewal{5};     // new ticket for one in trouble
 inline constexpr std::chrono::seconds kGoneStreamKept{60};    // for `explain`
@@ -77,10 +75,21 @@ struct Session {
     StreamId stream;         // of a greeted publisher or consumer
 };
 
-/// A hand-out the newest load report cannot show yet.
+/// A hand-out that load reports do not show in full yet: the stream's content has to come first,
+/// and then a whole interval of a report with it.
 struct Reservation {
     StreamId stream;
     double share = 0;
+    MonotonicTime made_at;
+    bool is_shown = false;  // a report had content of the stream
+};
+
+/// What a stream takes of its data server's limits.
+struct Watchers {
+    std::size_t consumers = 0;  // that want it, or are there
+    std::uint64_t bits_per_second = 0;
+
+    bool operator==(const Watchers&) const = default;
 };
 
 struct DataServer {
@@ -99,7 +108,12 @@ struct DataServer {
     std::vector<Reservation> reservations;
     std::optional<Rank> rank;    // its place among the eligible ones
     std::set<StreamId> streams;  // those whose `server` it is
-    std::size_t flows = 0;       // of those
+    std::set<StreamId> moving;   // those whose move goes there or comes from there
+    std::size_t flows = 0;       // of `streams`
+    Watchers watchers;           // of `streams`
+    bool was_silent = false;     // for too long, and has not been steady since
+    std::optional<MonotonicTime> steady_since;
+    MonotonicTime drain_end = kNever;  // then streams are moved without an overlap
     // What it had open when it attached; complete once reports_done.
     std::map<StreamId, control::StreamReport> reported;
     bool reports_done = false;
@@ -144,6 +158,22 @@ struct Outlook {
     bool operator==(const Outlook&) const = default;
 };
 
+/// A stream on its way from one data server to another, without a gap: both have it open and the
+/// publisher sends to both while consumers go over.
+struct Move {
+    enum class Step {
+        opening,  // the new one opens it
+        joining,  // the publisher is directed there, too
+        leaving,  // consumers are told of the new one, which is the stream's own from here on
+        ending,   // nobody is left at the old one: the publisher is told, then it is closed there
+    };
+    Step step = Step::opening;
+    std::string server;                        // the other one: first the new, then the old
+    Endpoint endpoint;                         // there
+    MonotonicTime since;                       // of the step
+    std::vector<control::ConsumerFlow> flows;  // at the old one, while leaving
+};
+
 struct Stream {
     StreamId id;
     std::string name;
@@ -167,6 +197,7 @@ struct Stream {
     MonotonicTime refusals_end = kNever;          // when those may be asked again
     std::optional<MonotonicTime> displaced_since;
     std::string trigger;                             // what the attempt answers
+    std::optional<Move> move;                        // while started
     std::optional<MonotonicTime> handed_out_before;  // of its data server, before this attempt
 
     // Desired state of the publisher.
@@ -188,12 +219,20 @@ struct Stream {
     std::vector<control::ConsumerFlow> flows_before;  // while a report may be continued
     bool is_report_open = false;
     Endpoint publisher_address;
+    Watchers watchers;
 
     Decision decision;
     std::optional<MonotonicTime> decided_at;
     std::string decided_for;
     std::uint64_t hand_outs = 0;
     std::optional<MonotonicTime> empty_since;  // neither publisher nor consumer
+};
+
+/// An operator's command that is answered when it is durable.
+struct PendingCommand {
+    std::uint64_t question = 0;
+    control::ServerCommand command;
+    std::uint64_t stored_by = 0;  // the StoreFacts it is in
 };
 
 struct Consumer {
@@ -225,6 +264,7 @@ struct State {
     Durable wanted;
     std::string store_trouble;              // of the newest write; "": none
     MonotonicTime store_again_at = kNever;  // what could not be written
+    std::vector<PendingCommand> commands;   // in the order they came
     // Data servers of the former presence that have not reported yet.
     std::set<std::string, std::less<>> awaited;
     bool knows_servers = false;    // awaited named all there were, as far as we know
@@ -236,9 +276,10 @@ struct State {
     std::unordered_map<StreamId, Stream, IdHash> streams;
     std::unordered_map<SessionId, Consumer, IdHash> consumers;
     Placement placement;
-    std::set<StreamId> unplaced;     // want a data server, or wait until presence has settled
-    StreamId retried_last;           // of those
-    std::deque<StreamId> explained;  // streams whose decision has its candidates, oldest first
+    std::set<StreamId> unplaced;  // want a data server, or wait until presence has settled
+    StreamId retried_last;        // of those
+    // Streams whose decision, made then, has its candidates; oldest first.
+    std::deque<std::pair<StreamId, MonotonicTime>> explained;
     Timers<SessionId, IdHash> session_timers;
     Timers<StreamId, IdHash> stream_timers;
     EventLog events;

@@ -1,5 +1,6 @@
 #include "presence/stop_stream.h"
 
+#include "presence/move_stream.h"
 #include "presence/open_stream.h"
 
 #include <fmt/format.h>
@@ -34,6 +35,7 @@ MonotonicTime linger_end(const Stream& stream) noexcept {
 }
 
 void stop_stream(Turn& turn, Stream& stream) {
+    close_move(turn, stream);
     stream.step = StreamStep::stopping;
     stream.stopping_since = turn.now;
     stream.displaced_since.reset();
@@ -42,6 +44,7 @@ void stop_stream(Turn& turn, Stream& stream) {
 }
 
 void close_stream(Turn& turn, Stream& stream) {
+    close_move(turn, stream);
     stream.step = StreamStep::closing;
     stream.displaced_since.reset();
     if (DataServer* server = find_server(turn.state, stream.server)) {

@@ -21,6 +21,8 @@ v1::DataServerDown to_proto(const DataServerReply& reply);
 v1::PublisherDown to_proto(const PublisherReply& reply);
 v1::ConsumerDown to_proto(const ConsumerReply& reply);
 
+Result<ServerCommand> from_proto(const v1::ServerDutyRequest& request);
+
 v1::ServerInfo to_proto(const ServerInfo& info);
 v1::StreamInfo to_proto(const StreamInfo& info);
 v1::ConsumerInfo to_proto(const ConsumerInfo& info);

@@ -1,5 +1,6 @@
 #include "rpc/convert.h"
 
+#include <algorithm>
 #include <string>
 
 namespace penstock::control {
@@ -118,6 +119,31 @@ v1::StatusReply to_proto(const Status& status) {
     message.set_consumers(status.consumers);
     message.set_version(status.version);
     return message;
+}
+
+Result<ServerCommand> from_proto(const v1::ServerDutyRequest& request) {
+    if (!is_name(request.name())) {
+        return Error{ErrorCode::invalid_argument,
+                     "a data server's name has 1 to 255 bytes, all printable ASCII"};
+    }
+    ServerCommand command;
+    command.server = request.name();
+    switch (request.duty()) {
+        case v1::SERVER_DUTY_NONE:
+            command.duty = ServerDuty::none;
+            break;
+        case v1::SERVER_DUTY_CORDONED:
+            command.duty = ServerDuty::cordoned;
+            break;
+        case v1::SERVER_DUTY_DRAINING:
+            command.duty = ServerDuty::draining;
+            break;
+        default:
+            return Error{ErrorCode::invalid_argument, "a duty not known here"};
+    }
+    constexpr std::uint64_t kDeadlineMsMax = 24ULL * 3600 * 1000;
+    command.deadline = std::chrono::milliseconds(std::min(request.deadline_ms(), kDeadlineMsMax));
+    return command;
 }
 
 }  // namespace penstock::control

@@ -110,6 +110,13 @@ v1::PublisherDesired to_proto(const PublisherDesired& desired) {
     message.set_state(to_proto(desired.state));
     message.set_data_server(desired.data_server);
     set_permission(message, desired);
+    if (desired.also.has_value()) {
+        v1::Place& place = *message.mutable_also();
+        place.set_data_server(desired.also->data_server);
+        *place.mutable_endpoint() = control::to_proto(desired.also->endpoint);
+        place.set_ticket(string_of(desired.also->ticket));
+        place.set_session_key(string_of(desired.also->session_key));
+    }
     return message;
 }
 

@@ -182,6 +182,14 @@ struct PublisherHello {
     bool transmitting = false;
 };
 
+/// Where to prove one's address, and by what right.
+struct Place {
+    std::string data_server;
+    Endpoint endpoint;
+    TicketBytes ticket{};
+    SessionKeyBytes session_key{};
+};
+
 struct PublisherDesired {
     std::uint64_t epoch = 0;
     std::uint64_t version = 0;
@@ -190,6 +198,7 @@ struct PublisherDesired {
     std::optional<Endpoint> endpoint;  // with START, as are the next two
     std::optional<TicketBytes> ticket;
     std::optional<SessionKeyBytes> session_key;
+    std::optional<Place> also;  // with START
 };
 
 struct PublisherReport {

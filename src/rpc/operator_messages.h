@@ -2,6 +2,7 @@
 
 #include "rpc/messages.h"
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,7 +15,7 @@ namespace penstock::control {
 struct ServerInfo {
     std::string name;
     std::uint64_t boot_id = 0;
-    std::string_view state;  // attached, stale, gone
+    std::string_view state;  // attached, stale, cordoned, draining, drained, gone
     std::uint64_t report_age_ms = 0;
     std::optional<LoadReport> load;
     double projected = 0;
@@ -25,6 +26,22 @@ struct ServerInfo {
     std::uint64_t generation_sent = 0;
     std::uint64_t generation_applied = 0;
     std::vector<Port> ports;
+};
+
+enum class ServerDuty : std::uint8_t { none, cordoned, draining };
+
+/// What an operator wants of a data server from now on.
+struct ServerCommand {
+    std::string server;
+    ServerDuty duty = ServerDuty::none;
+    std::chrono::milliseconds deadline{0};  // of a drain: then streams are moved with a gap
+};
+
+struct CommandResult {
+    enum class Kind : std::uint8_t { done, unknown_server, impossible, not_stored, not_leading };
+    Kind kind = Kind::done;
+    std::string reason;  // unless done; then nothing has changed
+    std::string leader;  // if not_leading; "": not known
 };
 
 struct StreamInfo {

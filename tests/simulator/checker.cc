@@ -15,6 +15,10 @@ namespace {
 
 constexpr seconds kOverlapMost{5};
 
+bool is_at(const presence::Stream& stream, const std::string& server) {
+    return stream.server == server || (stream.move.has_value() && stream.move->server == server);
+}
+
 bool is_requested(const presence::Stream& stream, PeerId consumer, presence::SessionId session) {
     const auto request = stream.requests.find(consumer);
     return request != stream.requests.end() && request->second == session;
@@ -286,7 +290,7 @@ void Checker::check_servers(const presence::State& state) {
         }
         for (const auto& [id, desired] : server.desired) {
             const auto stream = state.streams.find(id);
-            if (stream == state.streams.end() || stream->second.server != name) {
+            if (stream == state.streams.end() || !is_at(stream->second, name)) {
                 fail("state", desired.name + " is wanted open at " + name + ", where it is not");
             }
         }

@@ -285,6 +285,10 @@ void PresenceModel::perform(presence::StoreFacts& action) {
           });
 }
 
+void PresenceModel::perform(presence::ToOperator& action) {
+    say("answers an operator: {}", action.result.reason.empty() ? "done" : action.result.reason);
+}
+
 void PresenceModel::perform(presence::CloseSession& action) {
     const CallId call = action.session.value;
     around_.network->end(call, Side::presence);

@@ -79,6 +79,7 @@ class PresenceModel final : public Node {
     void perform(presence::ToPublisher& action);
     void perform(presence::ToConsumer& action);
     void perform(presence::CloseSession& action);
+    void perform(presence::ToOperator& action);
     void perform(presence::StoreFacts& action);
     void arm();
 

@@ -12,17 +12,22 @@
 #include <cstdio>
 #include <memory>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 namespace penstock::ctl {
 
 const char* const kUsage =
-    "server list | server show NAME | stream list | stream show NAME | consumer list [STREAM] | "
+    "server list | server show NAME | server cordon NAME | server uncordon NAME | "
+    "server drain NAME [--deadline 5m] | stream list | stream show NAME | consumer list [STREAM] | "
     "explain STREAM | events | status";
 
 namespace {
 
 constexpr std::chrono::seconds kDeadline{3};
+constexpr std::chrono::milliseconds kDrainLook{200};
+// After its deadline a drain moves what is left at once, and data servers have to close it.
+constexpr std::chrono::seconds kDrainGrace{30};
 constexpr int kReplyBytesMax = 64 << 20;  // of a list of everything
 
 void silence(gpr_log_func_args*) {}
@@ -66,6 +71,54 @@ class Commands {
         return ask(&v1::Operators::Stub::ListServers, question, reply, [&] {
             show(reply, reply.servers(), is_list);
         });
+    }
+
+    Result<void> set_duty(const std::string& name, v1::ServerDuty duty) {
+        v1::ServerDutyRequest command;
+        v1::ServerDutyReply reply;
+        command.set_name(name);
+        command.set_duty(duty);
+        command.set_deadline_ms(static_cast<std::uint64_t>(
+            std::chrono::duration_cast<std::chrono::milliseconds>(request_.deadline).count()));
+        return ask(&v1::Operators::Stub::SetServerDuty, command, reply, [] {});
+    }
+
+    /// Returns once nothing is on the data server. A presence that is away meanwhile is asked
+    /// again.
+    Result<void> drain(const std::string& name) {
+        using Clock = std::chrono::steady_clock;
+        if (const auto begun = set_duty(name, v1::SERVER_DUTY_DRAINING); !begun) {
+            return begun;
+        }
+        const Clock::time_point end = Clock::now() + request_.deadline + kDrainGrace;
+        v1::ListServersRequest question;
+        question.set_name(name);
+        while (true) {
+            v1::ListServersReply reply;
+            const auto answer = ask(&v1::Operators::Stub::ListServers, question, reply, [] {});
+            const std::string state = answer ? reply.servers(0).state() : "";
+            if (state == "drained" || state == "gone") {
+                request_.is_json ? print_json(reply.servers(0))
+                                 : print(fmt::format("{} is {}\n", name, state));
+                return {};
+            }
+            if (answer && state != "draining" && state != "stale") {
+                return Error{ErrorCode::denied,
+                             fmt::format("the drain of {} was taken back: it is {}", name, state)};
+            }
+            if (!answer && answer.error().code == ErrorCode::not_found) {
+                return answer;
+            }
+            if (Clock::now() >= end) {
+                return answer ? Error{ErrorCode::timed_out,
+                                      fmt::format("{} still has {} streams; see `penstockctl "
+                                                  "events`, or give it longer with --deadline",
+                                                  name,
+                                                  reply.servers(0).streams())}
+                              : answer.error();
+            }
+            std::this_thread::sleep_for(kDrainLook);
+        }
     }
 
     Result<void> streams(const std::string& name, bool is_list) {
@@ -178,6 +231,17 @@ Result<void> run_at(const std::string& presence, const Request& request) {
     }
     if (is({"server", "show"}, 1)) {
         return commands.servers(words[2], false);
+    }
+    if (is({"server", "cordon"}, 1)) {
+        const auto done = commands.set_duty(words[2], v1::SERVER_DUTY_CORDONED);
+        return done ? commands.servers(words[2], false) : done;
+    }
+    if (is({"server", "uncordon"}, 1)) {
+        const auto done = commands.set_duty(words[2], v1::SERVER_DUTY_NONE);
+        return done ? commands.servers(words[2], false) : done;
+    }
+    if (is({"server", "drain"}, 1)) {
+        return commands.drain(words[2]);
     }
     if (is({"stream", "list"}, 0)) {
         return commands.streams("", true);

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -48,6 +49,12 @@ int run(int argc, const char* const* argv) {
     options.flag(
         "follow", request.is_following, "of events: go on with new ones until interrupted");
     options.text("stream", request.stream, "NAME", "of events: those of one stream");
+    options.duration("deadline",
+                     request.deadline,
+                     std::chrono::milliseconds(0),
+                     std::chrono::hours(24),
+                     "of a drain: streams that cannot be moved without a gap by then are moved "
+                     "with one");
     options.rest("command", request.words, "what to ask");
     const auto outcome = options.parse(argc, argv);
     if (!outcome) {

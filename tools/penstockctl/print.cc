@@ -191,6 +191,9 @@ std::string page_of(const v1::ExplainReply& explanation) {
                    explanation.trigger(),
                    explanation.chosen().empty() ? "nobody" : explanation.chosen(),
                    explanation.reason());
+    if (explanation.candidates().empty()) {
+        return page;  // there were none, or the decision is too old for presence to keep them
+    }
     Table table({"SERVER", "UTILISATION", "BOTTLENECK", "AGE", "RESERVED", "PROJECTED", "VERDICT"});
     for (const v1::Candidate& candidate : explanation.candidates()) {
         table.add({candidate.server(),

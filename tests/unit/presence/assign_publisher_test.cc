@@ -65,8 +65,61 @@ TEST(AssignPublisher, CountsHandOutsTheReportCannotShowYet) {
     world.add_server("ds2", 0.25);
     EXPECT_EQ(world.add_publisher("a").told.back().data_server, "ds1");
     EXPECT_EQ(world.add_publisher("b").told.back().data_server, "ds2") << "0.30 against 0.25";
+    world.pass(200ms);
+    EXPECT_EQ(world.add_publisher("c").told.back().data_server, "ds1") << "reports replace it";
+}
+
+TEST(AssignPublisher, KeepsAReservationUntilReportsCanShowTheStreamForAWholeInterval) {
+    Settings settings;
+    settings.recent_period = 0s;
+    settings.reserve = 0.2;
+    World world(1, settings);
+    ScriptedServer& server = world.add_server("ds1", 0.10);
+    ScriptedPublisher& publisher = world.new_publisher("a");
+    publisher.transmits = false;
+    world.publish(publisher);
+    const auto projected = [&] {
+        return list_servers(world.state, "ds1", world.now)->front().projected;
+    };
+    world.pass(2s);
+    EXPECT_NEAR(projected(), 0.30, 1e-9) << "no content was reported yet";
+    publisher.transmits = true;
+    world.acknowledge(publisher, publisher.told.back());
+    world.report_load(server);
+    EXPECT_NEAR(projected(), 0.30, 1e-9) << "content came within the interval of this report";
+    world.report_load(server);
+    EXPECT_NEAR(projected(), 0.10, 1e-9);
+}
+
+TEST(AssignPublisher, GivesAReservationUpForAStreamWhoseContentNeverComes) {
+    Settings settings;
+    settings.reserve = 0.2;
+    World world(1, settings);
+    world.add_server("ds1", 0.10);
+    ScriptedPublisher& publisher = world.new_publisher("a");
+    publisher.transmits = false;
+    publisher.close_after_ms = 60'000;
+    world.publish(publisher);
+    world.pass(9'900ms);
+    EXPECT_NEAR(list_servers(world.state, "ds1", world.now)->front().projected, 0.30, 1e-9);
+    world.pass(200ms);
+    EXPECT_NEAR(list_servers(world.state, "ds1", world.now)->front().projected, 0.10, 1e-9);
+}
+
+TEST(AssignPublisher, TakesAServerThatWasSilentOnlyAfterTwoSecondsOfReports) {
+    World world;
+    ScriptedServer& server = world.add_server("ds1");
+    server.reports_load = false;
+    world.pass(400ms);
+    server.reports_load = true;
     world.pass(100ms);
-    EXPECT_EQ(world.add_publisher("c").told.back().data_server, "ds1") << "a report replaces it";
+    ScriptedPublisher& publisher = world.add_publisher("news");
+    EXPECT_EQ(publisher.told.back().state, DesiredState::wait);
+    EXPECT_THAT(world.stream("news").decision.reason, HasSubstr("has to report for 2s"));
+    world.pass(1'900ms);
+    EXPECT_EQ(publisher.told.back().state, DesiredState::wait);
+    world.pass(200ms);
+    EXPECT_EQ(publisher.told.back().state, DesiredState::start);
 }
 
 TEST(AssignPublisher, ReservesADeclaredRateOfTheSmallestLink) {

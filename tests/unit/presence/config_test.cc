@@ -33,19 +33,14 @@ TEST(PresenceConfig, ListensOnLoopbackByDefault) {
 }
 
 TEST(PresenceConfig, TakesEveryOption) {
-    const auto config = parse({"--listen",
-                               "0.0.0.0:0",
-                               "--insecure",
-                               "--recent-period",
-                               "2s",
-                               "--close-after",
-                               "700ms",
-                               "--utilisation-limit",
-                               "0.5",
-                               "--reserve",
-                               "0.05",
-                               "--ticket-lifetime",
-                               "30s"});
+    const auto config =
+        parse({"--listen", "0.0.0.0:0",          "--insecure", "--recent-period",
+               "2s",       "--close-after",      "700ms",      "--utilisation-limit",
+               "0.5",      "--reserve",          "0.05",       "--streams",
+               "11",       "--consumers",        "12",         "--server-streams",
+               "13",       "--server-consumers", "14",         "--server-rate",
+               "15Mbit",   "--stream-consumers", "16",         "--ticket-lifetime",
+               "30s"});
     ASSERT_TRUE(config.ok() && config->has_value());
     const Settings& settings = (*config)->settings;
     EXPECT_EQ((*config)->listen.port, 0);
@@ -53,6 +48,12 @@ TEST(PresenceConfig, TakesEveryOption) {
     EXPECT_EQ(settings.close_after, 700ms);
     EXPECT_EQ(settings.utilisation_limit, 0.5);
     EXPECT_EQ(settings.reserve, 0.05);
+    EXPECT_EQ(settings.streams_max, 11);
+    EXPECT_EQ(settings.consumers_max, 12);
+    EXPECT_EQ(settings.server_streams_max, 13);
+    EXPECT_EQ(settings.server_consumers_max, 14);
+    EXPECT_EQ(settings.server_bits_per_second_max, 15'000'000);
+    EXPECT_EQ(settings.stream_consumers_max, 16);
     EXPECT_EQ(settings.ticket_lifetime, 30s);
 }
 

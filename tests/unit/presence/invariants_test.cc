@@ -1,3 +1,4 @@
+#include "presence/placement.h"
 #include "presence/turn.h"
 #include "unit/presence/world.h"
 
@@ -6,6 +7,7 @@
 #include <array>
 #include <limits>
 #include <random>
+#include <set>
 #include <string>
 
 namespace penstock::presence {
@@ -20,8 +22,9 @@ constexpr int kStreams = 6;
 constexpr int kPublishers = 9;
 constexpr int kConsumers = 20;
 
-/// Peers that come, go, refuse, fall silent and lie, drawn from a seed. What must hold whatever
-/// they do is looked at after every move; what must come about is looked at once they behave.
+/// Peers that come, go, refuse, fall silent and lie, drawn from a seed. What
+/// must hold whatever they do is looked at after every move; what must come
+/// about is looked at once they behave.
 class Invariants : public testing::TestWithParam<std::uint64_t> {
   public:
     Invariants() : world(GetParam()), random(GetParam()) {
@@ -88,9 +91,21 @@ class Invariants : public testing::TestWithParam<std::uint64_t> {
         }
     }
 
+    void command(const std::string& server, control::ServerDuty duty) {
+        const std::chrono::milliseconds deadline(draw(20'000));
+        world.take(FromOperator{1, {server, duty, deadline}});
+    }
+
+    void move_operator() {
+        constexpr std::array kDuties{control::ServerDuty::none,
+                                     control::ServerDuty::cordoned,
+                                     control::ServerDuty::draining};
+        command(pick(world.servers).name, kDuties.at(draw(kDuties.size())));
+    }
+
     void move_publisher() {
         ScriptedPublisher& publisher = pick(world.publishers);
-        switch (draw(4)) {
+        switch (draw(5)) {
             case 0:
                 if (publisher.session) {
                     world.cut(publisher.session);
@@ -98,6 +113,9 @@ class Invariants : public testing::TestWithParam<std::uint64_t> {
                 break;
             case 1:
                 publisher.acknowledges = !publisher.acknowledges;
+                break;
+            case 2:
+                publisher.joins_other = !publisher.joins_other;
                 break;
             default:
                 world.publish(publisher);
@@ -159,14 +177,50 @@ class Invariants : public testing::TestWithParam<std::uint64_t> {
             }
         }
         for (const auto& [name, server] : world.state.servers) {
+            expect_counts(server);
             for (const auto& [id, desired] : server.desired) {
-                EXPECT_EQ(world.state.streams.at(id).server, name)
+                const Stream& stream = world.state.streams.at(id);
+                EXPECT_TRUE(stream.server == name ||
+                            (stream.move.has_value() && stream.move->server == name))
                     << "wanted open where the stream is not";
             }
         }
     }
 
+    /// What is counted as it changes is what a count of everything finds.
+    void expect_counts(const DataServer& server) {
+        std::size_t flows = 0;
+        std::size_t bytes = 0;
+        Watchers watchers;
+        std::set<StreamId> streams;
+        std::set<StreamId> moving;
+        for (const auto& [id, stream] : world.state.streams) {
+            if (stream.server == server.name) {
+                streams.insert(id);
+                flows += stream.flows.size();
+                watchers.consumers += stream.watchers.consumers;
+                watchers.bits_per_second += stream.watchers.bits_per_second;
+            }
+            if (stream.move.has_value() && stream.move->server == server.name) {
+                EXPECT_EQ(stream.step, StreamStep::started);
+                EXPECT_NE(stream.server, server.name);
+                moving.insert(id);
+            }
+        }
+        for (const auto& [id, desired] : server.desired) {
+            bytes += set_bytes_of(desired.name);
+        }
+        EXPECT_EQ(server.streams, streams);
+        EXPECT_EQ(server.moving, moving);
+        EXPECT_EQ(server.flows, flows);
+        EXPECT_EQ(server.watchers, watchers);
+        EXPECT_EQ(server.desired_bytes, bytes);
+    }
+
     void let_all_behave() {
+        for (const ScriptedServer& server : world.servers) {
+            command(server.name, control::ServerDuty::none);
+        }
         for (ScriptedServer& server : world.servers) {
             server.acknowledges = true;
             server.utilisation = 0.1;
@@ -174,6 +228,7 @@ class Invariants : public testing::TestWithParam<std::uint64_t> {
         }
         for (ScriptedPublisher& publisher : world.publishers) {
             publisher.acknowledges = true;
+            publisher.joins_other = true;
         }
         world.pass(5s);  // who does not acknowledge is lost by now
         for (ScriptedServer& server : world.servers) {
@@ -196,7 +251,7 @@ TEST_P(Invariants, HoldWhateverPeersDo) {
     SCOPED_TRACE("seed " + std::to_string(GetParam()));
     for (int move = 0; move < kMoves && !HasFailure(); ++move) {
         SCOPED_TRACE("move " + std::to_string(move));
-        switch (draw(4)) {
+        switch (draw(6)) {
             case 0:
                 move_server();
                 break;
@@ -204,7 +259,11 @@ TEST_P(Invariants, HoldWhateverPeersDo) {
                 move_publisher();
                 break;
             case 2:
+            case 3:
                 move_consumer();
+                break;
+            case 4:
+                move_operator();
                 break;
             default:
                 world.pass(std::chrono::milliseconds(draw(10) == 0 ? draw(4'000) : draw(200)));

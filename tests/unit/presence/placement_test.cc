@@ -81,7 +81,8 @@ TEST(Placement, LooksAtTheFirstFewOfManyServersAndCountsTheOthers) {
     }
     world.add_publisher("a");
     EXPECT_THAT(world.stream("a").decision.reason,
-                HasSubstr("ds10 has the lowest projected utilisation, 0.100, of the 20 eligible"));
+                HasSubstr("ds10 has the lowest projected utilisation, 0.100, of "
+                          "the 20 eligible"));
     EXPECT_THAT(world.stream("a").decision.candidates, SizeIs(8));
     world.add_publisher("b");
     EXPECT_THAT(world.stream("b").decision.reason, HasSubstr("ds11 has the lowest"));
@@ -116,7 +117,7 @@ TEST(Placement, KeepsTheCandidatesOfTheNewestDecisionsOnly) {
     world.add_server("ds1", 0.1);
     world.add_publisher("news");
     EXPECT_THAT(world.stream("news").decision.candidates, SizeIs(1));
-    world.state.explained.resize(kExplainedMax, stream_id_of("another"));
+    world.state.explained.resize(kExplainedMax, {stream_id_of("another"), world.now});
     world.add_publisher("weather");
     EXPECT_THAT(world.stream("news").decision.candidates, SizeIs(0));
     EXPECT_EQ(world.stream("news").decision.chosen, "ds1");

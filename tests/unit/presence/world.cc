@@ -111,6 +111,13 @@ void World::report_load(ScriptedServer& server) {
         load.monotonic_ms = server_clock_ms();
         load.utilisation = server.utilisation;
         load.bottleneck = "worker 0 busy";
+        for (const auto& [id, open] : server.open) {
+            if (open.publisher) {
+                control::StreamLoad& stream = load.streams.emplace_back();
+                stream.stream = id;
+                stream.packets_in = 1 + load.monotonic_ms;
+            }
+        }
         take(FromDataServer{server.session, load});
     }
 }
@@ -178,9 +185,26 @@ void World::join(ScriptedConsumer& consumer) {
 void World::leave(ScriptedConsumer& consumer) {
     const StreamId id = stream_id_of(consumer.stream);
     for (ScriptedServer& at : servers) {
-        if (at.open.contains(id) && at.open[id].flows.erase(consumer.id) > 0) {
-            report(at, id);
+        if (at.open.contains(id)) {
+            leave_at(consumer, at);
         }
+    }
+}
+
+void World::leave_at(ScriptedConsumer& consumer, ScriptedServer& at) {
+    const StreamId id = stream_id_of(consumer.stream);
+    if (at.open.at(id).flows.erase(consumer.id) > 0) {
+        report(at, id);
+    }
+}
+
+void World::transmit_to(ScriptedPublisher& publisher, const std::string& name) {
+    ScriptedServer& at = server(name);
+    const StreamId id = stream_id_of(publisher.stream);
+    const auto open = at.open.find(id);
+    if (open != at.open.end() && open->second.publisher != publisher.id) {
+        open->second.publisher = publisher.id;
+        report(at, id);
     }
 }
 
@@ -297,12 +321,16 @@ void World::expect_permitted(const ScriptedPublisher& publisher,
 
 void World::acknowledge(ScriptedPublisher& publisher, const control::PublisherDesired& desired) {
     const bool accepted = desired.state == control::DesiredState::start && publisher.transmits;
+    const control::PublisherDesired told = desired;  // taking what follows adds to those
     if (accepted) {
-        OpenStream& open = server(desired.data_server).open[stream_id_of(publisher.stream)];
+        OpenStream& open = server(told.data_server).open[stream_id_of(publisher.stream)];
         open.publisher = publisher.id;
     }
     take(FromPublisher{publisher.session,
-                       control::PublisherReport{desired.version, desired.state, accepted, ""}});
+                       control::PublisherReport{told.version, told.state, accepted, ""}});
+    if (accepted && publisher.joins_other && told.also.has_value()) {
+        transmit_to(publisher, told.also->data_server);
+    }
 }
 
 void World::react(const ToConsumer& action) {

@@ -60,6 +60,7 @@ struct ScriptedPublisher {
     bool acknowledges = true;
     bool transmits = true;
     bool transmits_already = false;  // when it says hello
+    bool joins_other = true;         // the second place of a START, too
 
     SessionId session;
     std::vector<control::PublisherDesired> told;
@@ -108,6 +109,7 @@ class World {
     /// Installs or removes the consumer's flow at the data server it was told, and reports it.
     void join(ScriptedConsumer& consumer);
     void leave(ScriptedConsumer& consumer);
+    void leave_at(ScriptedConsumer& consumer, ScriptedServer& at);
     void report(ScriptedServer& server, StreamId stream);
     /// Does what the set says and answers it.
     void apply(ScriptedServer& server, const control::StreamSet& set);
@@ -143,6 +145,7 @@ class World {
     std::vector<Durable> stored;  // everything that was made durable, in order
     std::string store_trouble;    // "" or why nothing is
     bool holds_answers = false;   // of the store: the test gives them
+    std::vector<ToOperator> answers;
 
   private:
     void react(const ToDataServer& action);
@@ -150,6 +153,8 @@ class World {
     void react(const ToConsumer& action);
     void react(const CloseSession& action);
     void react(const StoreFacts& action);
+    void react(const ToOperator& action) { answers.push_back(action); }
+    void transmit_to(ScriptedPublisher& publisher, const std::string& server);
     /// Versions rise, and START comes only after the data server has opened the stream.
     void expect_permitted(const ScriptedPublisher& publisher,
                           const control::PublisherDesired& desired);

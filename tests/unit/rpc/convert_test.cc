@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <cstdint>
 #include <functional>
+#include <limits>
 #include <string>
 
 namespace penstock::control {
@@ -212,9 +215,41 @@ TEST(Convert, WritesWhatAPublisherIsDirectedTo) {
     EXPECT_EQ(down.desired().ticket().size(), 64);
     EXPECT_EQ(down.desired().ticket().substr(0, 3), "\x01\x02\x03");
     EXPECT_EQ(down.desired().session_key().size(), 16);
+    EXPECT_FALSE(down.desired().has_also());
+    desired.also = Place{"ds2", {IpAddress::v4(0x0a5b0001U), 20'001}, {6}, {7}};
+    const v1::Place also = to_proto(PublisherReply(desired)).desired().also();
+    EXPECT_EQ(also.data_server(), "ds2");
+    EXPECT_EQ(also.endpoint().ip(), kAddress);
+    EXPECT_EQ(also.endpoint().port(), 20'001);
+    EXPECT_EQ(also.ticket().size(), 64);
+    EXPECT_EQ(also.session_key().substr(0, 1), "\x07");
     desired.state = DesiredState::wait;
     desired.endpoint.reset();
     EXPECT_FALSE(to_proto(PublisherReply(desired)).desired().has_endpoint());
+}
+
+TEST(Convert, ReadsWhatAnOperatorWantsOfADataServer) {
+    v1::ServerDutyRequest request;
+    request.set_name("ds1");
+    request.set_duty(v1::SERVER_DUTY_DRAINING);
+    request.set_deadline_ms(1500);
+    const auto command = from_proto(request);
+    ASSERT_TRUE(command.ok());
+    EXPECT_EQ(command->server, "ds1");
+    EXPECT_EQ(command->duty, ServerDuty::draining);
+    EXPECT_EQ(command->deadline, std::chrono::milliseconds(1500));
+    request.set_deadline_ms(std::numeric_limits<std::uint64_t>::max());
+    EXPECT_EQ(from_proto(request)->deadline, std::chrono::hours(24));
+}
+
+TEST(Convert, RefusesADutyOrANameItDoesNotKnow) {
+    v1::ServerDutyRequest request;
+    EXPECT_FALSE(from_proto(request).ok()) << "no name";
+    request.set_name("ds\n1");
+    EXPECT_FALSE(from_proto(request).ok());
+    request.set_name("ds1");
+    request.set_duty(static_cast<v1::ServerDuty>(9));
+    EXPECT_FALSE(from_proto(request).ok());
 }
 
 }  // namespace
