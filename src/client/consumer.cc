@@ -1,6 +1,7 @@
 #include "base/clock.h"
 #include "base/socket_address.h"
 #include "client/join_client.h"
+#include "client/path_merge.h"
 #include "client/poll_timeout.h"
 #include "client/presence_client.h"
 #include "client/session_socket.h"
@@ -84,7 +85,10 @@ class ConsumerImpl final : public Consumer, private ConsumerEvents {
     void send_due(MonotonicTime now);
     void send_due_of(JoinClient& join, MonotonicTime now);
     std::size_t take_content(std::span<Datagram> datagrams, MonotonicTime now);
-    Arrival sort(std::size_t index, MonotonicTime now);
+    bool takes(std::size_t index, MonotonicTime now, std::uint64_t& strangers);
+    bool goes_back(const DesiredConsuming& desired, MonotonicTime now);
+    std::size_t take_merged(std::span<Datagram> datagrams);
+    void go_on_moving(MonotonicTime now);
     void wait(MonotonicTime deadline);
     void leave_previous();
     void give_flow_up();
@@ -126,7 +130,8 @@ class ConsumerImpl final : public Consumer, private ConsumerEvents {
 
     // receive() only.
     JoinClient join_;
-    std::optional<JoinClient> previous_;  // the flow we have until the new one is accepted
+    std::optional<JoinClient> previous_;  // the flow we have until the new one has gone on from it
+    std::optional<PathMerge> merge_;      // of that one's content and the new one's
     ReceivedBatch received_;
     bool is_told_to_wait_ = false;  // by presence, while a flow may still stand
     bool may_have_more_ = false;    // the last receive filled all its room
@@ -170,6 +175,9 @@ void ConsumerImpl::wait(MonotonicTime deadline) {
     if (previous_) {
         until = std::min(until, previous_->next_deadline());
     }
+    if (merge_) {
+        until = std::min(until, merge_->deadline());
+    }
     std::array<pollfd, 2> polled{{{.fd = socket_.get(), .events = POLLIN, .revents = 0},
                                   {.fd = wake_.fd(), .events = POLLIN, .revents = 0}}};
     ::poll(polled.data(), polled.size(), poll_timeout_ms(until, monotonic_now()));
@@ -179,47 +187,97 @@ void ConsumerImpl::wait(MonotonicTime deadline) {
 }
 
 std::size_t ConsumerImpl::take_content(std::span<Datagram> datagrams, MonotonicTime now) {
-    const std::size_t room = std::min(datagrams.size(), ReceivedBatch::kDatagramsMax);
-    const std::size_t count = received_.receive(socket_.get(), room);
-    may_have_more_ = count == room;
-    std::size_t filled = 0;
-    std::uint64_t bytes = 0;
-    std::uint64_t strangers = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-        const Arrival arrival = sort(i, now);
-        if (arrival == Arrival::content) {
-            const std::span<const std::byte> payload = received_.payload(i);
-            datagrams[filled++] = {.payload = payload, .received_at = received_.received_at(i)};
-            bytes += payload.size();
-        } else if (arrival == Arrival::stranger) {
-            ++strangers;
+    if (merge_) {
+        merge_->release();
+        if (merge_->is_done()) {
+            merge_.reset();
         }
+    }
+    // What the merge has waiting comes first, and there is room for what it gives meanwhile.
+    std::size_t filled = take_merged(datagrams);
+    const std::size_t room = std::min(datagrams.size() - filled, ReceivedBatch::kDatagramsMax);
+    if (room > 0) {
+        const std::size_t count = received_.receive(socket_.get(), room);
+        may_have_more_ = count == room;
+        std::uint64_t strangers = 0;
+        for (std::size_t i = 0; i < count; ++i) {
+            if (takes(i, now, strangers)) {
+                datagrams[filled++] = {.payload = received_.payload(i),
+                                       .received_at = received_.received_at(i)};
+            }
+        }
+        strangers_.fetch_add(strangers, std::memory_order_relaxed);
+        overflows_.store(received_.overflows(), std::memory_order_relaxed);
+    }
+    if (merge_) {
+        go_on_moving(now);
+        filled += take_merged(datagrams.subspan(filled));
+        may_have_more_ = may_have_more_ || merge_->has_next();
+    }
+    std::uint64_t bytes = 0;
+    for (const Datagram& datagram : datagrams.first(filled)) {
+        bytes += datagram.payload.size();
     }
     datagrams_.fetch_add(filled, std::memory_order_relaxed);
     bytes_.fetch_add(bytes, std::memory_order_relaxed);
-    strangers_.fetch_add(strangers, std::memory_order_relaxed);
-    overflows_.store(received_.overflows(), std::memory_order_relaxed);
     return filled;
 }
 
-Arrival ConsumerImpl::sort(std::size_t index, MonotonicTime now) {
+/// Whether the received datagram is content to be handed on from where it lies.
+bool ConsumerImpl::takes(std::size_t index, MonotonicTime now, std::uint64_t& strangers) {
     const Endpoint from = received_.from(index);
     const JoinState before = join_.state();
     Arrival arrival = join_.on_datagram(from, received_.payload(index), now);
     if (before == JoinState::joining && join_.state() == JoinState::accepted) {
-        leave_previous();
         set_state(ConsumerState::receiving);
+        if (merge_) {
+            merge_->open_new(now);
+        }
     }
-    if (arrival == Arrival::stranger && previous_) {
+    const bool is_new = arrival != Arrival::stranger;
+    if (!is_new && previous_) {
         arrival = previous_->on_datagram(from, received_.payload(index), now);
     }
-    return arrival;
+    strangers += arrival == Arrival::stranger ? 1 : 0;
+    if (arrival != Arrival::content) {
+        return false;
+    }
+    if (!merge_) {
+        return true;
+    }
+    if (!is_new) {
+        return merge_->take_old(received_.payload(index), now);
+    }
+    merge_->take_new(received_.payload(index), received_.received_at(index), now);
+    return false;
+}
+
+std::size_t ConsumerImpl::take_merged(std::span<Datagram> datagrams) {
+    std::size_t filled = 0;
+    while (merge_ && filled < datagrams.size()) {
+        const std::optional<PathMerge::Held*> held = merge_->next();
+        if (!held) {
+            break;
+        }
+        datagrams[filled++] = {.payload = (*held)->payload, .received_at = (*held)->received_at};
+    }
+    return filled;
+}
+
+void ConsumerImpl::go_on_moving(MonotonicTime now) {
+    merge_->look(now);
+    if (merge_->is_over() && join_.state() == JoinState::accepted) {
+        leave_previous();
+    }
 }
 
 void ConsumerImpl::leave_previous() {
     if (previous_) {
         send_leave_of(*previous_);
         previous_.reset();
+        if (merge_) {
+            merge_->end_old();
+        }
     }
 }
 
@@ -235,6 +293,9 @@ void ConsumerImpl::send_due(MonotonicTime now) {
         send_due_of(*previous_, now);
         if (previous_->state() == JoinState::ended) {
             previous_.reset();
+            if (merge_) {
+                merge_->end_old();
+            }
         }
     }
     const bool has_ended = join_.state() == JoinState::ended;
@@ -292,12 +353,16 @@ void ConsumerImpl::apply(const DesiredConsuming& desired, MonotonicTime now) {
         set_state(ConsumerState::receiving);
         return;
     }
-    // Content goes on from where it came until the new place has accepted us. History was for the
+    if (goes_back(desired, now)) {
+        return;
+    }
+    // Content goes on from where it came until the new place has it, too. History was for the
     // first join: whoever moves wants to go on, not to begin again.
     HistoryRequest history = options_.history;
     if (stands) {
         leave_previous();
         previous_ = std::exchange(join_, new_join());
+        merge_ ? merge_->restart(now) : void(merge_.emplace());
         history = {};
     }
     join_.start({.server = desired.endpoint,
@@ -307,6 +372,22 @@ void ConsumerImpl::apply(const DesiredConsuming& desired, MonotonicTime now) {
                 random_u64(),
                 now);
     set_state(ConsumerState::joining);
+}
+
+/// The place we are just leaving is the right one after all.
+bool ConsumerImpl::goes_back(const DesiredConsuming& desired, MonotonicTime now) {
+    if (!previous_ || previous_->state() != JoinState::accepted || previous_->is_silent(now) ||
+        previous_->target().server != desired.endpoint) {
+        return false;
+    }
+    std::swap(join_, *previous_);
+    if (merge_ && !merge_->is_over()) {
+        merge_.reset();  // its content was handed on all the time
+    }
+    leave_previous();
+    join_.confirm(now);
+    set_state(ConsumerState::receiving);
+    return true;
 }
 
 void ConsumerImpl::give_flow_up() {

@@ -4,9 +4,18 @@
 #include "wire/ticket.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace penstock {
+
+/// A stream's port of a data server, and the permission to join there.
+struct PublishPlace {
+    std::string data_server;  // its name
+    Endpoint endpoint;
+    Ticket ticket{};
+    SessionKey key;
+};
 
 /// What presence wants of a publisher: PublisherDesired of rpc/presence.proto.
 struct DesiredPublishing {
@@ -19,6 +28,7 @@ struct DesiredPublishing {
     Endpoint endpoint;
     Ticket ticket{};
     SessionKey key;
+    std::optional<PublishPlace> also;  // with start, while the stream moves: to both
 };
 
 /// What a publisher tells presence: PublisherReport.

@@ -180,7 +180,9 @@ class PublisherWords {
                 break;
             case v1::DESIRED_STATE_START:
                 desired.state = DesiredPublishing::State::start;
-                is_whole = take_place(message, desired);
+                is_whole =
+                    take_place(message, desired) &&
+                    (!message.has_also() || take_place(message.also(), desired.also.emplace()));
                 break;
             case v1::DESIRED_STATE_STOP:
                 desired.state = DesiredPublishing::State::stop;

@@ -33,10 +33,21 @@ constexpr std::uint32_t kSendBufferBytes = 4U << 20U;
 constexpr std::size_t kSendBurst = 64;
 constexpr std::size_t kChangesMax = 32;  // as many may pass before a caller looks
 
+/// A data server we transmit to: its socket, connected to it, and the join there. `socket`,
+/// `may_send` and `payload_bytes_max` are guarded by the publisher's send_mutex_, and set by the
+/// I/O thread only; the join is the I/O thread's.
+struct SendPath {
+    SendPath() : join(JoinClient::kNeverProbe, random_u64()) {}
+
+    JoinClient join;
+    UniqueFd socket;
+    bool may_send = false;
+    std::size_t payload_bytes_max = Publisher::kPayloadBytesMax;
+};
+
 class PublisherImpl final : public Publisher, private PresenceEvents<DesiredPublishing> {
   public:
-    PublisherImpl(const PublisherOptions& options, const IpAddress& bind)
-        : bind_(bind), join_(JoinClient::kNeverProbe, random_u64()) {
+    PublisherImpl(const PublisherOptions& options, const IpAddress& bind) : bind_(bind) {
         io_ = std::thread([this] { run(); });
         const PublishRequest request{.publisher_id = random_u64(),
                                      .stream = options.stream,
@@ -100,11 +111,16 @@ class PublisherImpl final : public Publisher, private PresenceEvents<DesiredPubl
     // In the I/O thread.
     void run();
     void apply(const DesiredPublishing& desired, bool was_stopped);
-    void join(const DesiredPublishing& desired, MonotonicTime now);
-    void leave();
-    void receive(MonotonicTime now);
+    Result<void> join(SendPath& path, const PublishPlace& place, MonotonicTime now);
+    void apply_other(const std::optional<PublishPlace>& place, MonotonicTime now);
+    void change_paths();
+    void leave(SendPath& path);
+    /// Returns: whether the data server has just accepted us.
+    bool receive(SendPath& path, MonotonicTime now);
     void send_due(MonotonicTime now);
+    void send_messages(SendPath& path, MonotonicTime now);
     void accepted();
+    void other_accepted();
     void starting(const std::string& trouble);
 
     void report();
@@ -112,7 +128,8 @@ class PublisherImpl final : public Publisher, private PresenceEvents<DesiredPubl
     [[nodiscard]] std::optional<PublisherStatus> change_after(const PublisherStatus& seen) const;
     void forbid_sending() {
         const std::lock_guard lock(send_mutex_);
-        may_send_ = false;
+        path_.may_send = false;
+        other_.may_send = false;
     }
     [[nodiscard]] PublisherStatus counted(PublisherStatus status) const {
         status.datagrams_sent = datagrams_sent_.load(std::memory_order_relaxed);
@@ -120,11 +137,12 @@ class PublisherImpl final : public Publisher, private PresenceEvents<DesiredPubl
         status.datagrams_unsent = datagrams_unsent_.load(std::memory_order_relaxed);
         return status;
     }
-    std::size_t send_burst(std::span<const std::span<const std::byte>> datagrams);
+    std::size_t send_burst(const SendPath& path,
+                           std::span<const std::span<const std::byte>> datagrams);
 
     const IpAddress bind_;
 
-    mutable std::mutex mutex_;  // guards the seven below; taken before any other
+    mutable std::mutex mutex_;  // guards the eight below; taken before any other
     std::condition_variable changed_;
     PublisherStatus status_;
     std::deque<PublisherStatus> changes_{status_};  // the newest, for wait_change()
@@ -132,12 +150,12 @@ class PublisherImpl final : public Publisher, private PresenceEvents<DesiredPubl
     bool was_stopped_ = false;                      // a STOP or WAIT came before it
     DesiredPublishing desired_;                     // newest
     std::string trouble_;                           // with the data server
+    std::optional<Endpoint> other_place_;           // where other_ is accepted
 
-    std::mutex send_mutex_;  // guards the three below; held while datagrams are handed over, so
-                             // that after a STOP was acknowledged none leaves
-    UniqueFd socket_;        // connected to the data server; set by the I/O thread
-    bool may_send_ = false;
-    std::size_t payload_bytes_max_ = kPayloadBytesMax;
+    std::mutex send_mutex_;  // guards a part of the two below; held while datagrams are handed
+                             // over, so that after a STOP was acknowledged none leaves
+    SendPath path_;          // where we are to be
+    SendPath other_;         // where we are to be, too, while the stream moves
 
     std::atomic<std::uint64_t> datagrams_sent_ = 0;    // written: publish()
     std::atomic<std::uint64_t> bytes_sent_ = 0;        // written: publish()
@@ -145,8 +163,7 @@ class PublisherImpl final : public Publisher, private PresenceEvents<DesiredPubl
     std::array<mmsghdr, kSendBurst> headers_{};        // publish() only
     std::array<iovec, kSendBurst> vectors_{};
 
-    JoinClient join_;  // the I/O thread only
-    ReceivedBatch received_;
+    ReceivedBatch received_;  // the I/O thread only
     WakeEvent wake_;
     std::atomic<bool> stopping_ = false;
     std::thread io_;
@@ -159,22 +176,35 @@ class PublisherImpl final : public Publisher, private PresenceEvents<DesiredPubl
 std::size_t PublisherImpl::publish(std::span<const std::span<const std::byte>> datagrams) {
     const std::lock_guard lock(send_mutex_);
     std::size_t sent = 0;
-    while (may_send_ && sent < datagrams.size()) {
+    std::uint64_t bytes = 0;
+    // Just told that the stream has moved, we may not be accepted at the first place yet.
+    const SendPath& path = path_.may_send ? path_ : other_;
+    while (path.may_send && sent < datagrams.size()) {
         const auto rest = datagrams.subspan(sent);
-        const std::size_t taken = send_burst(rest.first(std::min(rest.size(), kSendBurst)));
+        const auto burst = rest.first(std::min(rest.size(), kSendBurst));
+        const std::size_t taken = send_burst(path, burst);
+        for (std::size_t i = 0; i < taken; ++i) {
+            bytes += burst[i].size();
+        }
+        // The same ones to the other place: what it does not take is lost on that way only.
+        if (&path == &path_ && other_.may_send) {
+            send_burst(other_, burst.first(taken));
+        }
         sent += taken;
         if (taken < kSendBurst) {
             break;
         }
     }
+    bytes_sent_.fetch_add(bytes, std::memory_order_relaxed);
     datagrams_sent_.fetch_add(sent, std::memory_order_relaxed);
     datagrams_unsent_.fetch_add(datagrams.size() - sent, std::memory_order_relaxed);
     return sent;
 }
 
-std::size_t PublisherImpl::send_burst(std::span<const std::span<const std::byte>> datagrams) {
+std::size_t PublisherImpl::send_burst(const SendPath& path,
+                                      std::span<const std::span<const std::byte>> datagrams) {
     std::size_t count = 0;
-    for (; count < datagrams.size() && datagrams[count].size() <= payload_bytes_max_; ++count) {
+    for (; count < datagrams.size() && datagrams[count].size() <= path.payload_bytes_max; ++count) {
         vectors_[count] = {.iov_base = const_cast<std::byte*>(datagrams[count].data()),
                            .iov_len = datagrams[count].size()};
         headers_[count].msg_hdr = {};
@@ -185,22 +215,14 @@ std::size_t PublisherImpl::send_burst(std::span<const std::span<const std::byte>
         return 0;
     }
     int sent =
-        ::sendmmsg(socket_.get(), headers_.data(), static_cast<unsigned>(count), MSG_NOSIGNAL);
+        ::sendmmsg(path.socket.get(), headers_.data(), static_cast<unsigned>(count), MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
         // An ICMP answer to an earlier datagram waited in the socket and was reported instead of
         // sending; it is taken out thereby.
-        sent =
-            ::sendmmsg(socket_.get(), headers_.data(), static_cast<unsigned>(count), MSG_NOSIGNAL);
+        sent = ::sendmmsg(
+            path.socket.get(), headers_.data(), static_cast<unsigned>(count), MSG_NOSIGNAL);
     }
-    if (sent <= 0) {
-        return 0;
-    }
-    std::uint64_t bytes = 0;
-    for (std::size_t i = 0; i < static_cast<std::size_t>(sent); ++i) {
-        bytes += vectors_[i].iov_len;
-    }
-    bytes_sent_.fetch_add(bytes, std::memory_order_relaxed);
-    return static_cast<std::size_t>(sent);
+    return sent <= 0 ? 0 : static_cast<std::size_t>(sent);
 }
 
 void PublisherImpl::on_desired(const DesiredPublishing& desired) {
@@ -212,8 +234,14 @@ void PublisherImpl::on_desired(const DesiredPublishing& desired) {
         if (!is_start) {
             forbid_sending();  // before it is acknowledged
         }
-        transmitting = is_start && status_.state == PublisherState::transmitting &&
-                       desired_.endpoint == desired.endpoint;
+        // Where we transmit now is one of the places where we are to.
+        const auto keeps = [&](const Endpoint& place) {
+            return place == desired.endpoint ||
+                   (desired.also.has_value() && place == desired.also->endpoint);
+        };
+        transmitting =
+            is_start && status_.state == PublisherState::transmitting &&
+            (keeps(desired_.endpoint) || (other_place_.has_value() && keeps(*other_place_)));
         status_.version = desired.version;
         status_.desired_at = now;
         if (!is_start) {
@@ -285,92 +313,157 @@ void PublisherImpl::run() {
         }
         const MonotonicTime now = monotonic_now();
         send_due(now);
-        std::array<pollfd, 2> polled{{{.fd = wake_.fd(), .events = POLLIN, .revents = 0},
-                                      {.fd = socket_.get(), .events = POLLIN, .revents = 0}}};
-        ::poll(polled.data(), polled.size(), poll_timeout_ms(join_.next_deadline(), now));
+        std::array<pollfd, 3> polled{{{.fd = wake_.fd(), .events = POLLIN, .revents = 0},
+                                      {.fd = path_.socket.get(), .events = POLLIN, .revents = 0},
+                                      {.fd = other_.socket.get(), .events = POLLIN, .revents = 0}}};
+        const MonotonicTime due = std::min(path_.join.next_deadline(), other_.join.next_deadline());
+        ::poll(polled.data(), polled.size(), poll_timeout_ms(due, now));
         if (polled[0].revents != 0) {
             wake_.clear();
         }
-        if (polled[1].revents != 0) {
-            receive(monotonic_now());
+        if (polled[1].revents != 0 && receive(path_, monotonic_now())) {
+            accepted();
+        }
+        if (polled[2].revents != 0 && receive(other_, monotonic_now())) {
+            other_accepted();
         }
     }
-    leave();
+    leave(path_);
+    leave(other_);
 }
 
 void PublisherImpl::apply(const DesiredPublishing& desired, bool was_stopped) {
     const MonotonicTime now = monotonic_now();
+    if (desired.state != DesiredPublishing::State::start || was_stopped) {
+        leave(path_);
+        leave(other_);
+    }
     if (desired.state != DesiredPublishing::State::start) {
-        leave();
         return;
     }
-    const bool is_there = join_.state() == JoinState::accepted && !join_.is_silent(now) &&
-                          join_.target().server == desired.endpoint;
-    if (is_there && !was_stopped) {
-        join_.confirm(now);
+    const auto is_there = [&](const SendPath& path) {
+        return path.join.state() == JoinState::accepted && !path.join.is_silent(now) &&
+               path.join.target().server == desired.endpoint;
+    };
+    const bool joins_there = other_.join.state() == JoinState::joining &&
+                             other_.join.target().server == desired.endpoint;
+    const bool has_moved = !is_there(path_) && (is_there(other_) || joins_there);
+    if (has_moved) {
+        change_paths();
+    }
+    apply_other(desired.also, now);
+    if (is_there(path_)) {
+        path_.join.confirm(now);
         return;
     }
-    leave();
-    join(desired, now);
+    if (has_moved) {
+        return;  // it is joining already, and we go on at the other place until it is accepted
+    }
+    leave(path_);
+    const Result<void> joined =
+        join(path_, {desired.data_server, desired.endpoint, desired.ticket, desired.key}, now);
+    if (!joined) {
+        starting(joined.error().message);
+    }
 }
 
-void PublisherImpl::join(const DesiredPublishing& desired, MonotonicTime now) {
-    Result<UniqueFd> socket = open_udp_socket({.family = address_family(desired.endpoint.ip),
+/// What was the other place is the first one from now on, and the other way round.
+void PublisherImpl::change_paths() {
+    const std::lock_guard lock(mutex_);
+    const std::lock_guard send_lock(send_mutex_);
+    std::swap(path_, other_);
+    other_place_.reset();
+    if (other_.may_send) {
+        other_place_ = other_.join.target().server;
+    }
+    status_.data_server = to_string(path_.join.target().server);
+}
+
+void PublisherImpl::apply_other(const std::optional<PublishPlace>& place, MonotonicTime now) {
+    const JoinState state = other_.join.state();
+    const bool is_there = place && (state == JoinState::accepted || state == JoinState::joining) &&
+                          other_.join.target().server == place->endpoint;
+    if (is_there) {
+        if (state == JoinState::accepted) {
+            other_.join.confirm(now);
+        }
+        return;
+    }
+    leave(other_);
+    if (place && !join(other_, *place, now)) {
+        // Presence gives the move up, or says it again.
+        leave(other_);
+    }
+}
+
+Result<void> PublisherImpl::join(SendPath& path, const PublishPlace& place, MonotonicTime now) {
+    Result<UniqueFd> socket = open_udp_socket({.family = address_family(place.endpoint.ip),
                                                .local = {bind_, 0},
                                                .receive_buffer_bytes = 0,
                                                .send_buffer_bytes = kSendBufferBytes,
                                                .stamps = false});
-    const Result<void> connected =
-        socket ? connect_socket(socket->get(), desired.endpoint) : Result<void>(socket.error());
-    if (!connected) {
-        starting(connected.error().message);
-        return;
+    if (!socket) {
+        return socket.error();
+    }
+    if (const Result<void> connected = connect_socket(socket->get(), place.endpoint); !connected) {
+        return connected.error();
     }
     {
         const std::lock_guard lock(send_mutex_);
-        socket_ = std::move(socket.value());
+        path.socket = std::move(socket.value());
     }
-    join_.start(
-        {.server = desired.endpoint, .ticket = desired.ticket, .key = desired.key, .history = {}},
+    path.join.start(
+        {.server = place.endpoint, .ticket = place.ticket, .key = place.key, .history = {}},
         random_u64(),
         now);
+    return {};
 }
 
-void PublisherImpl::leave() {
-    const std::span<const std::byte> message = join_.leave_message();
+void PublisherImpl::leave(SendPath& path) {
+    const std::span<const std::byte> message = path.join.leave_message();
     if (!message.empty()) {
-        send_datagram(socket_.get(), message);
+        send_datagram(path.socket.get(), message);
     }
-    join_.stop();
-    const std::lock_guard lock(send_mutex_);
-    may_send_ = false;
-    socket_.reset();
+    path.join.stop();
+    const std::lock_guard lock(mutex_);
+    const std::lock_guard send_lock(send_mutex_);
+    path.may_send = false;
+    path.socket.reset();
+    if (&path == &other_) {
+        other_place_.reset();
+    }
 }
 
-void PublisherImpl::receive(MonotonicTime now) {
-    const JoinState before = join_.state();
-    const FlowId flow_before = join_.flow_id();
-    const std::size_t count = received_.receive(socket_.get(), ReceivedBatch::kDatagramsMax);
+bool PublisherImpl::receive(SendPath& path, MonotonicTime now) {
+    const JoinState before = path.join.state();
+    const FlowId flow_before = path.join.flow_id();
+    const std::size_t count = received_.receive(path.socket.get(), ReceivedBatch::kDatagramsMax);
     for (std::size_t i = 0; i < count; ++i) {
-        join_.on_datagram(received_.from(i), received_.payload(i), now);
+        path.join.on_datagram(received_.from(i), received_.payload(i), now);
     }
-    if (join_.state() == JoinState::accepted &&
-        (before != JoinState::accepted || join_.flow_id() != flow_before)) {
-        accepted();
+    return path.join.state() == JoinState::accepted &&
+           (before != JoinState::accepted || path.join.flow_id() != flow_before);
+}
+
+void PublisherImpl::send_messages(SendPath& path, MonotonicTime now) {
+    for (auto message = path.join.poll(now); !message.empty(); message = path.join.poll(now)) {
+        send_datagram(path.socket.get(), message);
     }
 }
 
 void PublisherImpl::send_due(MonotonicTime now) {
-    for (auto message = join_.poll(now); !message.empty(); message = join_.poll(now)) {
-        send_datagram(socket_.get(), message);
+    send_messages(path_, now);
+    send_messages(other_, now);
+    if (other_.join.state() == JoinState::ended) {
+        leave(other_);
     }
-    if (join_.state() == JoinState::ended) {
+    if (path_.join.state() == JoinState::ended) {
         // With the ticket we have; a new one follows if presence wants us to go on.
-        starting(join_.trouble(now));
-        join_.start(join_.target(), random_u64(), now);
-    } else if (join_.take_renewal(now)) {
+        starting(path_.join.trouble(now));
+        path_.join.start(path_.join.target(), random_u64(), now);
+    } else if (path_.join.take_renewal(now)) {
         const std::lock_guard lock(mutex_);
-        trouble_ = join_.trouble(now);
+        trouble_ = path_.join.trouble(now);
         status_.last_error = trouble_;
         report();
     }
@@ -380,13 +473,13 @@ void PublisherImpl::accepted() {
     const std::lock_guard lock(mutex_);
     // A STOP or another place may have come between: then that holds.
     if (desired_.state != DesiredPublishing::State::start ||
-        desired_.endpoint != join_.target().server || was_stopped_) {
+        desired_.endpoint != path_.join.target().server || was_stopped_) {
         return;
     }
     {
         const std::lock_guard send_lock(send_mutex_);
-        may_send_ = true;
-        payload_bytes_max_ = std::min(kPayloadBytesMax, join_.payload_bytes_max());
+        path_.may_send = true;
+        path_.payload_bytes_max = std::min(kPayloadBytesMax, path_.join.payload_bytes_max());
     }
     status_.state = PublisherState::transmitting;
     status_.last_error.clear();
@@ -395,9 +488,24 @@ void PublisherImpl::accepted() {
     report();
 }
 
+void PublisherImpl::other_accepted() {
+    const std::lock_guard lock(mutex_);
+    const Endpoint place = other_.join.target().server;
+    if (desired_.state != DesiredPublishing::State::start || was_stopped_) {
+        return;
+    }
+    const std::lock_guard send_lock(send_mutex_);
+    other_.may_send = true;
+    other_.payload_bytes_max = std::min(kPayloadBytesMax, other_.join.payload_bytes_max());
+    other_place_ = place;
+}
+
 void PublisherImpl::starting(const std::string& trouble) {
     const std::lock_guard lock(mutex_);
-    forbid_sending();
+    {
+        const std::lock_guard send_lock(send_mutex_);
+        path_.may_send = false;
+    }
     if (desired_.state == DesiredPublishing::State::start) {
         status_.state = PublisherState::starting;
     }

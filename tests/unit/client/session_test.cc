@@ -43,6 +43,14 @@ class DataPort {
         const auto payload = batch_.payload(0);
         return {payload.begin(), payload.end()};
     }
+    /// What is there already; empty if nothing is.
+    Bytes receive_now() {
+        if (batch_.receive(socket_.get(), 1) == 0) {
+            return {};
+        }
+        const auto payload = batch_.payload(0);
+        return {payload.begin(), payload.end()};
+    }
     /// The next message of this type; others are passed over.
     template <typename Message>
     Message wait_for(MessageType type) {
@@ -110,7 +118,8 @@ class PublisherTest : public testing::Test {
     void desire(v1::DesiredState state,
                 std::uint64_t version,
                 const DataPort* at = nullptr,
-                std::uint64_t epoch = 5) {
+                std::uint64_t epoch = 5,
+                const DataPort* also = nullptr) {
         v1::PublisherDown down;
         v1::PublisherDesired& desired = *down.mutable_desired();
         desired.set_epoch(epoch);
@@ -118,6 +127,9 @@ class PublisherTest : public testing::Test {
         desired.set_state(state);
         if (at != nullptr) {
             fill_place(desired, *at);
+        }
+        if (also != nullptr) {
+            fill_place(*desired.mutable_also(), *also);
         }
         presence.publishers.say(down);
     }
@@ -273,6 +285,45 @@ TEST_F(PublisherTest, MovesToAnotherDataServer) {
     EXPECT_EQ(publish({text("here")}), 1U);
     EXPECT_EQ(other.receive(), text("here"));
     port.wait_for<LeaveMessage>(MessageType::leave);
+}
+
+TEST_F(PublisherTest, TransmitsToBothPlacesWhileItsStreamMoves) {
+    open();
+    transmit_at(port, 1);
+    DataPort other;
+    desire(v1::DESIRED_STATE_START, 2, &port, 5, &other);
+    other.accept_join();
+    const auto content_at = [](DataPort& at) {
+        Bytes bytes = at.receive();
+        while (message_type(bytes).has_value()) {
+            bytes = at.receive();
+        }
+        return bytes;
+    };
+    // Until it has taken the acceptance it sends to the first place only.
+    int sent = 0;
+    Bytes arrived;
+    do {
+        ASSERT_EQ(publish({text(std::to_string(sent))}), 1U);
+        EXPECT_EQ(content_at(port), text(std::to_string(sent)));
+        ++sent;
+        arrived = other.receive_now();
+    } while (arrived.empty() && sent < 10'000);
+    EXPECT_EQ(arrived, text(std::to_string(sent - 1)));
+
+    desire(v1::DESIRED_STATE_START, 3, &other, 5, &port);
+    presence.publishers.hear_until([](const v1::PublisherUp& up) {
+        return up.report().version() == 3 && up.report().transmitting();
+    });
+    ASSERT_EQ(publish({text("to both")}), 1U);
+    EXPECT_EQ(content_at(port), text("to both"));
+    EXPECT_EQ(content_at(other), text("to both"));
+
+    desire(v1::DESIRED_STATE_START, 4, &other);
+    port.wait_for<LeaveMessage>(MessageType::leave);
+    EXPECT_EQ(publisher->status().state, PublisherState::transmitting);
+    ASSERT_EQ(publish({text("to the new one")}), 1U);
+    EXPECT_EQ(content_at(other), text("to the new one"));
 }
 
 TEST_F(PublisherTest, TellsPresenceThatItsFlowWasEndedAndJoinsAnew) {
@@ -537,6 +588,48 @@ TEST_F(ConsumerTest, ReceivesFromTheOldPlaceUntilTheNewOneAccepts) {
         wait_for_datagrams(2);
     });
     EXPECT_EQ(received, (std::vector<Bytes>{text("old place"), text("new place")}));
+}
+
+TEST_F(ConsumerTest, HandsEachDatagramOnOnceWhenItMoves) {
+    open();
+    DataPort other;
+    std::vector<Bytes> sent;
+    const auto received = receive_while([&] {
+        assign(v1::ASSIGNMENT_STATE_READY, 1, &port);
+        join_at(port);
+        assign(v1::ASSIGNMENT_STATE_READY, 2, &other);
+        const auto join = other.wait_for<JoinMessage>(MessageType::join);
+        other.send(ScriptedDataServer::challenge(join, 99));
+        join_at(other);
+        for (int i = 0; i < 40; ++i) {  // a third of them repeats
+            sent.push_back(text(i % 3 == 0 ? "null" : std::to_string(i)));
+            port.send(sent.back());
+            if (i >= 10) {
+                other.send(sent.back());
+            }
+        }
+        port.wait_for<LeaveMessage>(MessageType::leave);
+        sent.push_back(text("only at the new place"));
+        other.send(sent.back());
+        wait_for_datagrams(41);
+    });
+    EXPECT_EQ(received, sent);
+}
+
+TEST_F(ConsumerTest, GoesBackToThePlaceItIsLeaving) {
+    open();
+    DataPort other;
+    const auto received = receive_while([&] {
+        assign(v1::ASSIGNMENT_STATE_READY, 1, &port);
+        join_at(port);
+        assign(v1::ASSIGNMENT_STATE_READY, 2, &other);
+        other.wait_for<JoinMessage>(MessageType::join);
+        assign(v1::ASSIGNMENT_STATE_READY, 3, &port);
+        port.wait_for<KeepaliveMessage>(MessageType::keepalive);
+        port.send(text("where it was"));
+        wait_for_datagrams(1);
+    });
+    EXPECT_EQ(received, std::vector<Bytes>{text("where it was")});
 }
 
 TEST_F(ConsumerTest, KeepsItsFlowWhenPresenceRestarts) {
