@@ -48,10 +48,12 @@ void start_undirected(Turn& turn, Stream& stream) {
 /// The publisher, who obeyed, says nothing against the data server that we have lost: it may be we
 /// who are cut off from it.
 bool may_still_flow(const Stream& stream) {
-    return stream.publisher_session && stream.acknowledged && stream.trouble.empty();
+    return is_watched(stream) && stream.publisher_session && stream.acknowledged &&
+           stream.trouble.empty();
 }
 
-/// Its data server is lost: to another one, or back to WAIT.
+/// Its data server is lost: to another one, or back to WAIT. Not at once if nobody watches: what
+/// has cut us off from the data server may have cut us off from the consumers, too.
 void leave_displaced(Turn& turn, Stream& stream) {
     if (!stream.publisher) {
         finish_close(turn, stream);  // adopted, never claimed, and lost again: nobody to stop
@@ -62,8 +64,7 @@ void leave_displaced(Turn& turn, Stream& stream) {
         return;
     }
     const bool is_late = turn.now >= *stream.displaced_since + kDisplacedPatience;
-    const bool is_over = !is_watched(stream) || (is_late && !may_still_flow(stream));
-    if (is_over && !is_recovering(turn.state, turn.now)) {
+    if (is_late && !may_still_flow(stream) && !is_recovering(turn.state, turn.now)) {
         stop_stream(turn, stream);
     }
 }

@@ -373,6 +373,10 @@ void take_stream_report(Turn& turn, DataServer& server, control::StreamReport re
         take_move_report(turn, *stream, std::move(report));
         return;
     }
+    if (stream != nullptr && server.spared.contains(report.stream) &&
+        is_settling(turn.state, turn.now) && may_continue_settling(*stream, report)) {
+        continue_stream(turn, server, *stream, report);  // its publisher has joined there since
+    }
     // A report may cross the set that closed or moved the stream.
     if (stream == nullptr || stream->server != server.name || stream->endpoint != report.endpoint) {
         return;

@@ -201,6 +201,26 @@ TEST(Attach, LeavesAStreamAloneWhoseServerOnlyWeHaveLost) {
     EXPECT_EQ(consumer.state(), AssignmentState::wait);
 }
 
+TEST(Attach, StopsNoStreamBecauseItLostServerAndConsumersAtOnce) {
+    World world;
+    ScriptedServer& server = world.add_server("ds1");
+    ScriptedPublisher& publisher = world.add_publisher("news");
+    ScriptedConsumer& consumer = world.add_consumer("news", 60'000);
+    world.join(consumer);
+    const std::size_t told_publisher = publisher.told.size();
+    world.cut(consumer.session);
+    world.cut(server.session);
+    world.pass(2'900ms);
+    EXPECT_EQ(publisher.told.size(), told_publisher) << "who watches is not known, not nobody";
+    world.attach(server);
+    EXPECT_EQ(publisher.told.size(), told_publisher);
+    EXPECT_TRUE(server.open.contains(stream_id_of("news")));
+    world.leave(consumer);
+    world.cut(server.session);
+    world.pass(3s);
+    EXPECT_EQ(publisher.told.back().state, DesiredState::wait) << "now nobody watches";
+}
+
 TEST(Attach, SameProcessBackInTimeFindsItsStreamsWhereTheyWere) {
     World world;
     ScriptedServer& server = world.add_server("ds1");

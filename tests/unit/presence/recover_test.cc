@@ -157,6 +157,27 @@ TEST_F(RecoverTest, LetsAPublisherGoOnUntilItsServerIsBack) {
     EXPECT_EQ(publisher.told.back().data_server, "ds2");
 }
 
+TEST_F(RecoverTest, LetsAPublisherGoOnWhereItJoinsAfterTheReports) {
+    restart({"ds1", "ds2"});
+    ScriptedPublisher& publisher = world_.new_publisher("news");
+    publisher.transmits_already = true;
+    ScriptedServer& there = server_with("ds1", "news", PeerId{});
+    world_.attach(there);  // as the former presence moved the stream, its publisher had to join yet
+    world_.publish(publisher);
+    there.open[stream_id_of("news")].publisher = publisher.id;
+    world_.report(there, stream_id_of("news"));
+    pass(1s);
+    ScriptedServer& before = server_with("ds2", "news", publisher.id);
+    world_.attach(before);
+    pass(3s);
+    for (const control::PublisherDesired& desired : publisher.told) {
+        EXPECT_EQ(desired.state, DesiredState::start) << "it is not to cease in between";
+        EXPECT_EQ(desired.data_server, "ds1");
+    }
+    EXPECT_TRUE(has_open(there, "news"));
+    EXPECT_FALSE(has_open(before, "news"));
+}
+
 TEST_F(RecoverTest, GivesUpTheServerOfAPublisherAfterFifteenSeconds) {
     restart({"ds1", "ds2"});
     ScriptedServer& other = world_.new_server("ds1");
