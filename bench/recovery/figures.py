@@ -4,7 +4,12 @@ import json
 import math
 from dataclasses import dataclass, field
 
-from .trials import data_server_dies, data_server_stops, presence_is_away
+from .trials import (
+    data_server_dies,
+    data_server_is_drained,
+    data_server_stops,
+    presence_is_away,
+)
 
 _HEADINGS = ("figure", "p50", "p99", "most", "must", "met", "trials")
 AWAY_S, AWAY_QUICK_S, AWAY_TINY_S = 60, 10, 1  # presence, in presence-down-60s
@@ -96,6 +101,15 @@ FIGURES = (
         "the same from its SIGSTOP",
         lambda stage, number, away_s: data_server_stops(stage),
         (Part("data-server-stopped", "s", {"p99": 2.5}),),
+    ),
+    Figure(
+        "drain",
+        "longest gap in the content of any consumer while its data server is drained; packets lost",
+        lambda stage, number, away_s: data_server_is_drained(stage),
+        (
+            Part("drain", "s", {"p99": 0.1}, lambda drained: drained.longest_gap_s),
+            Part("drain-lost", "packets", {"p99": 0}, lambda drained: drained.packets_lost),
+        ),
     ),
     _presence_figure(
         "presence-killed",

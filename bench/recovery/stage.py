@@ -24,6 +24,7 @@ class Stage:
 
     def __init__(self, world, programs, driver, consumers):
         self.programs = programs
+        self._world = world
         self.presence = programs.presence()
         self._hosts = {name: world.add_data_server(name, driver) for name in ("ds1", "ds2")}
         self._servers = {"ds1": programs.data_server(self._hosts["ds1"])}
@@ -98,6 +99,28 @@ class Stage:
             eventually(lambda c=consumer, s=size: newer(c, s), _READY_TIMEOUT_S, "--stats")
             for consumer, size in zip(self.consumers, sizes, strict=True)
         ]
+
+    def longest_gaps_s(self, since):
+        """Of every consumer, the longest time in which its program got no content, in the lines
+        of --stats that followed those of `since` (fresh_stats())."""
+        return [
+            max(
+                said["longest_gap_ms"]
+                for said in json_lines(consumer.stdout.path)
+                if said["event"] == "stats" and said["datagrams"] > line["datagrams"]
+            )
+            / 1000
+            for consumer, line in zip(self.consumers, since, strict=True)
+        ]
+
+    def drain(self, server):
+        """Returns when nothing is on it any more."""
+        self.programs.control(
+            self._world.presence, "server", "drain", server, "--deadline", "60s", timeout_s=90
+        )
+
+    def uncordon(self, server):
+        self.programs.control(self._world.presence, "server", "uncordon", server)
 
     def stops(self):
         """How often the publishers of the five streams were told to cease up to now."""

@@ -20,6 +20,30 @@ class Served:
     stops: int
 
 
+@dataclass(frozen=True)
+class Drained:
+    """While a data server was drained: the longest time in which a consumer's program got no
+    content, in seconds, and packets lost, repeated or out of order, each at the worst consumer."""
+
+    longest_gap_s: float
+    packets_lost: int
+
+
+def data_server_is_drained(stage):
+    """Drains the data server with all the streams; it is back in use afterwards."""
+    drained = stage.settle()
+    before = stage.fresh_stats()
+    stage.drain(drained)
+    stage.settle()
+    after = stage.fresh_stats()
+    gaps = stage.longest_gaps_s(before)
+    stage.uncordon(drained)
+    return Drained(
+        longest_gap_s=max(gaps),
+        packets_lost=max(packets_lost(*pair) for pair in zip(before, after, strict=True)),
+    )
+
+
 def data_server_dies(stage):
     """Seconds from SIGKILL of the data server with all the streams to content at the last
     consumer."""

@@ -41,6 +41,8 @@ std::string json_stats(const StatsLine& line) {
         .member("datagrams", line.content.datagrams)
         .member("bytes", line.content.bytes)
         .member("bits_per_second", line.bits_per_second)
+        .member("longest_gap_ms",
+                std::chrono::duration<double, std::milli>(line.longest_gap).count())
         .member("content", content_word(line.content.kind))
         .member("lost", line.content.lost)
         .member("duplicates", line.content.duplicates)
@@ -199,13 +201,24 @@ Result<void> ReceiveLoop::take(std::span<const Datagram> datagrams, MonotonicTim
     }
     if (!content_at_) {
         content_at_ = now;
+        newest_content_at_ = now;
         reported_at_ = now;
     }
+    note_gap(now);
+    newest_content_at_ = now;
     taken_ += datagrams.size();
     for (const Datagram& datagram : datagrams) {
         stats_.take(datagram.payload, datagram.received_at);
     }
     return sink_.write(datagrams);
+}
+
+/// One that has not ended counts as far as it has come.
+void ReceiveLoop::note_gap(MonotonicTime now) {
+    if (content_at_) {
+        longest_gap_ = std::max<std::chrono::nanoseconds>(longest_gap_, now - newest_content_at_);
+        longest_gap_ever_ = std::max(longest_gap_ever_, longest_gap_);
+    }
 }
 
 Result<void> ReceiveLoop::look(MonotonicTime now) {
@@ -255,8 +268,10 @@ void ReceiveLoop::report(MonotonicTime now, bool is_final) {
     if (!wanted) {
         return;
     }
+    note_gap(now);
     StatsLine line{.is_final = is_final,
                    .bits_per_second = 0,
+                   .longest_gap = is_final ? longest_gap_ever_ : longest_gap_,
                    .status = consumer_.status(),
                    .content = stats_.figures()};
     const MonotonicTime since = is_final ? content_at_.value_or(now) : reported_at_;
@@ -267,6 +282,7 @@ void ReceiveLoop::report(MonotonicTime now, bool is_final) {
     }
     reported_at_ = now;
     reported_bytes_ = line.content.bytes;
+    longest_gap_ = {};
     const bool content_on_stdout = options_.output == OutputKind::stream && options_.to == "-";
     std::FILE* const file = content_on_stdout ? stderr : stdout;
     fmt::print(file, "{}\n", stats_line(line, options_.json));

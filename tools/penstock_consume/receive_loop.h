@@ -35,6 +35,7 @@ class ReceiveLoop {
     [[nodiscard]] MonotonicTime next_event(MonotonicTime now) const;
     Result<void> turn(MonotonicTime now);
     Result<void> take(std::span<const Datagram> datagrams, MonotonicTime now);
+    void note_gap(MonotonicTime now);
     Result<void> look(MonotonicTime now);
     void say_state(const ConsumerStatus& status);
     void report(MonotonicTime now, bool is_final);
@@ -52,6 +53,9 @@ class ReceiveLoop {
 
     std::array<Datagram, 64> datagrams_{};
     ContentStats stats_;
+    MonotonicTime newest_content_at_;
+    std::chrono::nanoseconds longest_gap_{0};      // since reported_at_
+    std::chrono::nanoseconds longest_gap_ever_{0};
     MonotonicTime reported_at_;
     std::uint64_t reported_bytes_ = 0;
     std::uint64_t warned_overflows_ = 0;
@@ -68,6 +72,7 @@ std::string state_line(const ConsumerStatus& status, bool json);
 struct StatsLine {
     bool is_final = false;
     double bits_per_second = 0;
+    std::chrono::nanoseconds longest_gap{0};  // in which no content came, since the line before
     ConsumerStatus status;
     ContentFigures content;
 };

@@ -107,6 +107,7 @@ TEST(ConsumeStatsLineTest, NamesEveryFigure) {
     StatsLine line;
     line.is_final = true;
     line.bits_per_second = 2e7;
+    line.longest_gap = std::chrono::microseconds(12'500);
     line.status.state = ConsumerState::receiving;
     line.status.data_server = "10.0.0.1:20000";
     line.status.socket_overflows = 8;
@@ -123,7 +124,8 @@ TEST(ConsumeStatsLineTest, NamesEveryFigure) {
                     .last_sequence = 11};
     EXPECT_EQ(stats_line(line, true),
               R"({"event":"stats","final":true,"state":"receiving","data_server":"10.0.0.1:20000",)"
-              R"("datagrams":1,"bytes":2,"bits_per_second":20000000,"content":"rtp","lost":3,)"
+              R"("datagrams":1,"bytes":2,"bits_per_second":20000000,"longest_gap_ms":12.5,)"
+              R"("content":"rtp","lost":3,)"
               R"("duplicates":4,"reordered":5,"corrupt":6,"jitter_us":7.5,"first_sequence":10,)"
               R"("last_sequence":11,"socket_overflows":8,"strangers":9})");
     EXPECT_EQ(stats_line(line, false),
