@@ -121,6 +121,7 @@ DataServer& server_for(State& state, const control::DataServerHello& hello) {
     }
     DataServer& server = state.servers[hello.name];
     server.name = hello.name;
+    server.drain_end = drain_end(state, hello.name);
     return server;
 }
 

@@ -1,6 +1,6 @@
 #include "presence/durable.h"
 
-#include "rpc/messages.h"
+#include "rpc/operator_messages.h"
 
 #include <fmt/format.h>
 
@@ -18,6 +18,8 @@ constexpr std::string_view kEpoch = "epoch";
 constexpr std::string_view kMasterKey = "master-key";
 constexpr std::string_view kServer = "server/";
 constexpr std::string_view kDuty = "duty/";
+constexpr std::string_view kCordoned = "cordoned";
+constexpr std::string_view kDraining = "draining ";  // then milliseconds
 constexpr std::string_view kChecksum = "checksum";
 
 /// Against damage, not against malice: who can write the store can write this, too.
@@ -60,6 +62,18 @@ std::optional<TicketKey> key_in(std::string_view text) {
     return key;
 }
 
+std::optional<Duty> duty_in(std::string_view text) {
+    if (text == kCordoned) {
+        return Duty{};
+    }
+    const auto deadline =
+        text.starts_with(kDraining) ? number_in(text.substr(kDraining.size())) : std::nullopt;
+    if (!deadline || *deadline > static_cast<std::uint64_t>(control::kDeadlineMax.count())) {
+        return std::nullopt;
+    }
+    return Duty{Duty::Kind::draining, std::chrono::milliseconds(*deadline)};
+}
+
 /// One fact. False if it is none.
 bool take(Durable& durable, std::string_view name, const std::string& value) {
     if (name == kEpoch) {
@@ -77,10 +91,9 @@ bool take(Durable& durable, std::string_view name, const std::string& value) {
         return value.empty();
     }
     if (name.starts_with(kDuty)) {
-        const bool is_draining = value == "draining";
-        durable.duties.emplace(name.substr(kDuty.size()),
-                               is_draining ? Duty::draining : Duty::cordoned);
-        return is_draining || value == "cordoned";
+        const auto duty = duty_in(value);
+        durable.duties.emplace(name.substr(kDuty.size()), duty.value_or(Duty{}));
+        return duty.has_value();
     }
     return name == kChecksum;
 }
@@ -96,7 +109,9 @@ Facts to_facts(const Durable& durable) {
     }
     for (const auto& [server, duty] : durable.duties) {
         facts.emplace(std::string(kDuty) + server,
-                      duty == Duty::draining ? "draining" : "cordoned");
+                      duty.kind == Duty::Kind::draining
+                          ? fmt::format("{}{}", kDraining, duty.deadline.count())
+                          : kCordoned);
     }
     facts.emplace(kChecksum, checksum_of(facts));
     return facts;

@@ -4,6 +4,7 @@
 
 #include <penstock/result.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -13,9 +14,17 @@
 namespace penstock::presence {
 
 /// What an operator has asked of a data server, until it is taken back.
-enum class Duty : std::uint8_t {
-    cordoned,  // takes no new streams
-    draining,  // gives its present ones away, too
+struct Duty {
+    enum class Kind : std::uint8_t {
+        cordoned,  // takes no new streams
+        draining,  // gives its present ones away, too
+    };
+    Kind kind = Kind::cordoned;
+    // Of a drain, from when it is in force or its leader begins to lead: the clocks of two presence
+    // servers cannot be compared. Then streams are moved with a gap.
+    std::chrono::milliseconds deadline{0};
+
+    bool operator==(const Duty&) const = default;
 };
 
 /// The few facts that outlive a presence server; everything else data servers, publishers and

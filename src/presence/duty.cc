@@ -20,7 +20,7 @@ std::optional<Duty> duty_among(const Durable& facts, const std::string& server) 
     return found == facts.duties.end() ? std::nullopt : std::optional<Duty>(found->second);
 }
 
-void set_duty(State& state, const std::string& server, std::optional<Duty> duty) {
+void set_duty(State& state, const std::string& server, const std::optional<Duty>& duty) {
     if (duty.has_value()) {
         state.wanted.duties.insert_or_assign(server, *duty);
     } else {
@@ -28,23 +28,27 @@ void set_duty(State& state, const std::string& server, std::optional<Duty> duty)
     }
 }
 
-std::optional<Duty> duty_in(control::ServerDuty duty) {
-    switch (duty) {
+std::optional<Duty> duty_in(const control::ServerCommand& command) {
+    switch (command.duty) {
         case control::ServerDuty::none:
             return std::nullopt;
         case control::ServerDuty::cordoned:
-            return Duty::cordoned;
+            return Duty{};
         case control::ServerDuty::draining:
-            return Duty::draining;
+            return Duty{Duty::Kind::draining, command.deadline};
     }
     return std::nullopt;
 }
 
-EventKind kind_of(std::optional<Duty> duty) {
+bool is_drain(const std::optional<Duty>& duty) {
+    return duty.has_value() && duty->kind == Duty::Kind::draining;
+}
+
+EventKind kind_of(const std::optional<Duty>& duty) {
     if (!duty.has_value()) {
         return EventKind::uncordoned;
     }
-    return *duty == Duty::cordoned ? EventKind::cordoned : EventKind::draining;
+    return is_drain(duty) ? EventKind::draining : EventKind::cordoned;
 }
 
 /// Another data server can take streams now, and is to.
@@ -80,8 +84,7 @@ CommandResult judge(Turn& turn, const control::ServerCommand& command) {
                             command.server),
                 ""};
     }
-    const std::optional<Duty> duty = duty_in(command.duty);
-    if (duty == Duty::draining && duty != duty_among(turn.state.wanted, server->name) &&
+    if (is_drain(duty_in(command)) && !is_drain(duty_among(turn.state.wanted, server->name)) &&
         server->session && !has_another(turn, *server)) {
         return {CommandResult::Kind::impossible,
                 fmt::format("no data server but {} can take streams now: attach or uncordon "
@@ -101,11 +104,11 @@ std::uint64_t store_with(const State& state, const std::string& server) {
 /// The command is durable, or always was.
 void put_in_force(Turn& turn, const control::ServerCommand& command) {
     DataServer* server = find_server(turn.state, command.server);
-    const std::optional<Duty> duty = duty_in(command.duty);
+    const std::optional<Duty> duty = duty_in(command);
     if (server == nullptr || duty_of(turn.state, command.server) != duty) {
         return;  // it is forgotten, or another command came after this one
     }
-    server->drain_end = duty == Duty::draining ? later(turn.now, command.deadline) : kNever;
+    server->drain_end = is_drain(duty) ? later(turn.now, command.deadline) : kNever;
     rank(turn.state, *server, turn.now);
     go_on_draining(turn, *server);
 }
@@ -113,7 +116,7 @@ void put_in_force(Turn& turn, const control::ServerCommand& command) {
 void log_duty(Turn& turn, const control::ServerCommand& command) {
     const DataServer* server = find_server(turn.state, command.server);
     LoggedEvent event;
-    event.kind = kind_of(duty_in(command.duty));
+    event.kind = kind_of(duty_in(command));
     event.data_server = command.server;
     event.detail = fmt::format("it has {} streams", server == nullptr ? 0 : server->streams.size());
     turn.log(std::move(event));
@@ -123,6 +126,11 @@ void log_duty(Turn& turn, const control::ServerCommand& command) {
 
 std::optional<Duty> duty_of(const State& state, const std::string& server) {
     return duty_among(state.facts, server);
+}
+
+MonotonicTime drain_end(const State& state, const std::string& server) {
+    const std::optional<Duty> duty = duty_of(state, server);
+    return is_drain(duty) ? later(state.started_at, duty->deadline) : kNever;
 }
 
 void take_command(Turn& turn, const FromOperator& event) {
@@ -139,7 +147,7 @@ void take_command(Turn& turn, const FromOperator& event) {
         return;
     }
     const std::string& server = event.command.server;
-    const std::optional<Duty> duty = duty_in(event.command.duty);
+    const std::optional<Duty> duty = duty_in(event.command);
     const bool is_changing = std::ranges::any_of(
         state.commands, [&](const auto& pending) { return pending.command.server == server; });
     if (duty == duty_of(state, server) && !is_changing) {
@@ -162,7 +170,7 @@ void take_duties_stored(Turn& turn) {
             waiting.push_back(std::move(pending));
             continue;
         }
-        if (duty_of(state, pending.command.server) == duty_in(pending.command.duty)) {
+        if (duty_of(state, pending.command.server) == duty_in(pending.command)) {
             log_duty(turn, pending.command);
         }
         put_in_force(turn, pending.command);
@@ -192,7 +200,7 @@ void turn_commands_away(Turn& turn) {
 }
 
 void go_on_draining(Turn& turn, DataServer& server) {
-    if (duty_of(turn.state, server.name) != Duty::draining || is_settling(turn.state, turn.now) ||
+    if (!is_drain(duty_of(turn.state, server.name)) || is_settling(turn.state, turn.now) ||
         is_recovering(turn.state, turn.now)) {
         return;
     }

@@ -70,7 +70,7 @@ Unfit unfitness(const State& state, const DataServer& server, const Stream* stre
         return Unfit::unmeasured;
     }
     if (const std::optional<Duty> duty = duty_of(state, server.name)) {
-        return *duty == Duty::cordoned ? Unfit::cordoned : Unfit::draining;
+        return duty->kind == Duty::Kind::cordoned ? Unfit::cordoned : Unfit::draining;
     }
     if (server.was_silent) {
         return Unfit::unsteady;

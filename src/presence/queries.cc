@@ -32,7 +32,7 @@ std::string_view state_word(const State& state, const DataServer& server, Monoto
         return "gone";
     }
     if (const std::optional<Duty> duty = duty_of(state, server.name)) {
-        if (*duty == Duty::cordoned) {
+        if (duty->kind == Duty::Kind::cordoned) {
             return "cordoned";
         }
         return is_empty(server) ? "drained" : "draining";

@@ -141,8 +141,8 @@ Result<ServerCommand> from_proto(const v1::ServerDutyRequest& request) {
         default:
             return Error{ErrorCode::invalid_argument, "a duty not known here"};
     }
-    constexpr std::uint64_t kDeadlineMsMax = 24ULL * 3600 * 1000;
-    command.deadline = std::chrono::milliseconds(std::min(request.deadline_ms(), kDeadlineMsMax));
+    constexpr std::uint64_t kMost = kDeadlineMax.count();
+    command.deadline = std::chrono::milliseconds(std::min(request.deadline_ms(), kMost));
     return command;
 }
 

@@ -30,6 +30,8 @@ struct ServerInfo {
 
 enum class ServerDuty : std::uint8_t { none, cordoned, draining };
 
+inline constexpr std::chrono::milliseconds kDeadlineMax = std::chrono::hours(24);
+
 /// What an operator wants of a data server from now on.
 struct ServerCommand {
     std::string server;

@@ -1,6 +1,6 @@
 #include "presence/durable.h"
 
-#include "rpc/messages.h"
+#include "rpc/operator_messages.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -17,7 +17,9 @@ Durable some_facts() {
     durable.epoch = 1'700'000'017;
     durable.master_key.bytes.fill(0xa5);
     durable.servers = {"ds1", "rack 2: ds/2"};
-    durable.duties = {{"ds1", Duty::draining}, {"ds3", Duty::cordoned}};
+    durable.duties = {{"ds1", {Duty::Kind::draining, std::chrono::minutes(5)}},
+                      {"ds2", {Duty::Kind::draining, control::kDeadlineMax}},
+                      {"ds3", {}}};
     return durable;
 }
 
@@ -52,6 +54,9 @@ TEST(Durable, RefusesAFactItDoesNotUnderstand) {
     Durable durable = some_facts();
     durable.epoch = control::kEpochMax + 1;
     EXPECT_THAT(error_of(to_facts(durable)), HasSubstr("fact epoch"));
+    durable = some_facts();
+    durable.duties["ds1"].deadline = control::kDeadlineMax + std::chrono::milliseconds(1);
+    EXPECT_THAT(error_of(to_facts(durable)), HasSubstr("fact duty/ds1"));
 }
 
 TEST(Durable, RefusesTextThatIsNotWhole) {

@@ -174,6 +174,30 @@ TEST_F(DutyTest, MovesWithAGapWhenTheDeadlineHasPassed) {
     EXPECT_EQ(state_of("ds1"), "drained");
 }
 
+TEST_F(DutyTest, MakesTheDeadlineDurableAndANewOneToo) {
+    const auto stored = [&] { return world.stored.back().duties.at("ds1").deadline; };
+    publisher.joins_other = false;
+    command("ds1", ServerDuty::draining, 5min);
+    EXPECT_EQ(stored(), 5min);
+    command("ds1", ServerDuty::draining, 1s);
+    EXPECT_EQ(stored(), 1s);
+    world.pass(kMovePatience + 1s);
+    EXPECT_EQ(told().data_server, "ds2") << "the new one counts";
+}
+
+TEST_F(DutyTest, StaysWhereItIsAfterTheDeadlineIfNoOtherServerCanTakeIt) {
+    publisher.joins_other = false;
+    command("ds1", ServerDuty::draining, 2s);
+    world.cut(ds2.session);
+    world.pass(10s);
+    EXPECT_EQ(told().data_server, "ds1");
+    EXPECT_TRUE(ds1.open.contains(stream_id_of("news"))) << "content goes on";
+    world.attach(ds2);
+    world.pass(5s);
+    EXPECT_EQ(told().data_server, "ds2");
+    EXPECT_EQ(state_of("ds1"), "drained");
+}
+
 TEST_F(DutyTest, GoesOnAtTheNewServerIfTheOldOneDiesMeanwhile) {
     command("ds1", ServerDuty::draining);
     ASSERT_TRUE(told().also.has_value());

@@ -223,6 +223,24 @@ TEST_F(RecoverTest, ServesNewRequestsAfterThreeSecondsAtLatest) {
     EXPECT_EQ(publisher.told.back().state, DesiredState::start);
 }
 
+TEST_F(RecoverTest, CountsTheDeadlineOfADrainFromItsBeginningToLead) {
+    restart({"ds1", "ds2"});
+    world_.state.facts.duties["ds1"] = {Duty::Kind::draining, 20s};
+    world_.state.wanted = world_.state.facts;
+    ScriptedPublisher& publisher = world_.new_publisher("news");
+    publisher.joins_other = false;  // so that it cannot be moved without a gap
+    ScriptedServer& first = server_with("ds1", "news", publisher.id);
+    world_.attach(first);
+    world_.attach(world_.new_server("ds2"));
+    world_.publish(publisher);
+    world_.add_consumer("news", 60'000);
+    pass(19'900ms);
+    EXPECT_TRUE(has_open(first, "news"));
+    pass(kMovePatience + 1s);
+    EXPECT_FALSE(has_open(first, "news"));
+    EXPECT_EQ(publisher.told.back().data_server, "ds2");
+}
+
 TEST_F(RecoverTest, LeavesTicketsOfBeforeValid) {
     restart({});
     world_.add_server("ds1");

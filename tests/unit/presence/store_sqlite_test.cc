@@ -32,7 +32,7 @@ Durable facts_of_epoch(std::uint64_t epoch) {
     durable.epoch = epoch;
     durable.master_key.bytes.fill(static_cast<std::uint8_t>(epoch));
     durable.servers = {"ds1", "ds2"};
-    durable.duties = {{"ds2", Duty::draining}};
+    durable.duties = {{"ds2", {Duty::Kind::draining, std::chrono::minutes(5)}}};
     return durable;
 }
 
