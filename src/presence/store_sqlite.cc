@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <sys/stat.h>
 #include <system_error>
+#include <unistd.h>
 #include <utility>
 
 namespace penstock::presence {
@@ -62,31 +63,27 @@ Error damaged(const std::string& path, const std::string& why) {
                         why)};
 }
 
-/// The file, as durable as what will be in it. One that is there is left alone.
-Result<void> make_file(const std::string& path) {
-    struct stat there {};
-    if (::stat(path.c_str(), &there) == 0) {
-        if (!S_ISREG(there.st_mode)) {
-            return Error{ErrorCode::invalid_argument,
-                         fmt::format("the store {} is no file; name one with --store", path)};
-        }
-        if ((there.st_mode & 077U) != 0) {
-            return Error{
-                ErrorCode::denied,
-                fmt::format("the store {} holds keys and others may open it (mode {:o}): chmod "
-                            "600 it",
-                            path,
-                            there.st_mode & 07777U)};
-        }
-        if (there.st_size > 0 && there.st_size < kHeaderBytes) {
-            return damaged(path, "it is cut short");  // SQLite would begin anew
-        }
-        return {};
+/// Errors: what is there and cannot be a store of ours.
+Result<void> check_file(const std::string& path, const struct stat& there) {
+    if (!S_ISREG(there.st_mode)) {
+        return Error{ErrorCode::invalid_argument,
+                     fmt::format("the store {} is no file; name one with --store", path)};
     }
-    const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    if (!file) {
-        return cannot_make(path, errno);
+    if ((there.st_mode & 077U) != 0) {
+        return Error{
+            ErrorCode::denied,
+            fmt::format("the store {} holds keys and others may open it (mode {:o}): chmod "
+                        "600 it",
+                        path,
+                        there.st_mode & 07777U)};
     }
+    if (there.st_size < kHeaderBytes) {  // SQLite would begin anew
+        return damaged(path, there.st_size == 0 ? "it is empty" : "it is cut short");
+    }
+    return {};
+}
+
+Result<void> make_durable(const std::string& path) {
     const std::filesystem::path parent = std::filesystem::path(path).parent_path();
     const UniqueFd directory(
         ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -107,9 +104,34 @@ SqliteStore::~SqliteStore() = default;
 
 Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& path,
                                                        const Durable& first) {
-    if (auto made = make_file(path); !made) {
-        return std::move(made).error();
+    struct stat there {};
+    const bool is_new = ::stat(path.c_str(), &there) != 0;
+    if (auto good = is_new ? make(path, first) : check_file(path, there); !good) {
+        return std::move(good).error();
     }
+    return open_file(path, first);
+}
+
+/// A store that is whole when it gets its name: a kill on the way leaves none there.
+Result<void> SqliteStore::make(const std::string& path, const Durable& first) {
+    const std::string draft = fmt::format("{}.new-{}", path, ::getpid());
+    ::unlink(draft.c_str());
+    if (!UniqueFd(::open(draft.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600))) {
+        return cannot_make(path, errno);
+    }
+    const auto made = open_file(draft, first);
+    // Nobody's is replaced: of two that begin at once, the second finds what the first has made.
+    const bool is_named = made && (::link(draft.c_str(), path.c_str()) == 0 || errno == EEXIST);
+    const int number = errno;
+    ::unlink(draft.c_str());
+    if (!made) {
+        return made.error();
+    }
+    return is_named ? make_durable(path) : cannot_make(path, number);
+}
+
+Result<std::unique_ptr<SqliteStore>> SqliteStore::open_file(const std::string& path,
+                                                            const Durable& first) {
     sqlite3* raw = nullptr;
     const int opened = sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE, nullptr);
     std::unique_ptr<SqliteStore> store(new SqliteStore(path, Database(raw)));
@@ -141,7 +163,6 @@ Result<void> SqliteStore::set_up(const Durable& first) {
                                  "another with --store",
                                  path_)};
     }
-    // An empty file is what a kill before the first commit leaves.
     if (number_of(database_.get(), "SELECT count(*) FROM sqlite_schema") == 0 &&
         number_of(database_.get(), "PRAGMA application_id") == 0) {
         found_ = first;

@@ -16,9 +16,10 @@ class SqliteStore final : public Store {
   public:
     static constexpr int kSchema = 1;  // PRAGMA user_version
 
-    /// Opens `path`, or makes it (mode 0600, directory synced) with `first` in it.
-    /// Errors: one line each: in use, damaged, of another program or a newer version, readable by
-    /// others, no permission, read-only, disk full. The file is then as it was.
+    /// Opens `path`, or makes it (mode 0600, directory synced) with `first` in it if there is none.
+    /// Errors: one line each: in use, damaged (an empty file, too), of another program or a newer
+    /// version, readable by others, no permission, read-only, disk full. The file is then as it
+    /// was.
     static Result<std::unique_ptr<SqliteStore>> open(const std::string& path, const Durable& first);
     ~SqliteStore() override;
     SqliteStore(const SqliteStore&) = delete;
@@ -36,6 +37,9 @@ class SqliteStore final : public Store {
     using Database = std::unique_ptr<sqlite3, Close>;
 
     SqliteStore(std::string path, Database database);
+    static Result<void> make(const std::string& path, const Durable& first);
+    static Result<std::unique_ptr<SqliteStore>> open_file(const std::string& path,
+                                                          const Durable& first);
     Result<void> set_up(const Durable& first);
     Result<void> make_schema();
     Result<void> check();

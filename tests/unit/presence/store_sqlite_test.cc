@@ -135,11 +135,36 @@ TEST_F(SqliteStoreTest, IsGoodWheneverItsWriterIsKilled) {
 TEST_F(SqliteStoreTest, RefusesAFileCutShortAndLeavesItAsItIs) {
     ASSERT_TRUE(open(5).ok());
     const std::string good = bytes_of(path_);
-    for (std::size_t length = 1; length < good.size(); length += good.size() / 64 + 1) {
+    for (std::size_t length = 0; length < good.size(); length += good.size() / 64 + 1) {
         set_bytes(path_, good.substr(0, length));
         EXPECT_THAT(error_of_opening(), HasSubstr("is damaged")) << length;
         EXPECT_EQ(bytes_of(path_).size(), length);
     }
+}
+
+TEST_F(SqliteStoreTest, RefusesAFileThatWasEmptiedRatherThanBeginAnew) {
+    ASSERT_TRUE(open(5).ok());
+    set_bytes(path_, "");
+    EXPECT_THAT(error_of_opening(), HasSubstr("is damaged (it is empty)"));
+    fs::remove(path_);
+    EXPECT_TRUE(open(6).ok()) << "without a file it begins anew";
+}
+
+TEST_F(SqliteStoreTest, IsMadeWholeOrNotAtAll) {
+    // Killed at a moment that is not ours to choose, as often as there is no store yet.
+    for (int kill = 0; kill < 200 && !fs::exists(path_); ++kill) {
+        const pid_t child = ::fork();
+        if (child == 0) {
+            static_cast<void>(open(7));
+            ::_exit(0);
+        }
+        ::usleep(static_cast<useconds_t>(50 * kill));
+        ::kill(child, SIGKILL);
+        ::waitpid(child, nullptr, 0);
+    }
+    const auto store = open(7);
+    ASSERT_TRUE(store.ok()) << store.error().message;
+    EXPECT_EQ(store.value()->found(), facts_of_epoch(7));
 }
 
 TEST_F(SqliteStoreTest, NeverTakesAFlippedBitForAFact) {
