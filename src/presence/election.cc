@@ -36,7 +36,7 @@ Election::Election(Setting setting,
 milliseconds Election::turn() { return lease_ == 0 ? stand() : renew(); }
 
 milliseconds Election::stand() {
-    const Result<ElectionKeys> before = keys_.read();
+    const Result<ElectionKeys> before = keys_.read(kLease);
     if (!before) {
         return trouble(before.error().message);
     }
@@ -116,13 +116,18 @@ milliseconds Election::renew() {
         lose("the lease was not renewed in time");
         return kRetryFirst;
     }
-    const auto not_renewed = [this](const std::string& why) {
+    // Nothing is waited for beyond the end of leading: whoever is silent then is told so.
+    const auto left = [this] {
+        return std::max(std::chrono::ceil<milliseconds>(lead_until_ - setting_.now()),
+                        milliseconds(0));
+    };
+    const auto not_renewed = [&](const std::string& why) {
         if (std::exchange(trouble_, why) != why) {
             log_warning(fmt::format("{}; leading goes on until the lease ends", why));
         }
-        return kRetryFirst;
+        return std::min(kRetryFirst, left());
     };
-    const Result<std::optional<LeaseTerms>> terms = keys_.keep_alive(lease_);
+    const Result<std::optional<LeaseTerms>> terms = keys_.keep_alive(lease_, left());
     if (!terms) {
         return not_renewed(terms.error().message);
     }
@@ -131,7 +136,7 @@ milliseconds Election::renew() {
         return kRetryFirst;
     }
     // The lease may outlive the key that hangs on it, and another may have made that anew.
-    const Result<ElectionKeys> keys = keys_.read();
+    const Result<ElectionKeys> keys = keys_.read(left());
     if (!keys) {
         return not_renewed(keys.error().message);
     }
@@ -157,9 +162,9 @@ void Election::resign() {
 
 void Election::lose(const std::string& why) {
     gate_.close();
-    store_.follow();
     log_warning(fmt::format("not leading any more: {}", why));
-    events_.follows("");
+    events_.follows("");  // before the store, which may be in a write that etcd does not answer
+    store_.follow();
     told_.clear();
     has_told_ = true;
     // Only now, when nothing leaves any more.
@@ -169,6 +174,16 @@ void Election::lose(const std::string& why) {
 milliseconds Election::follow(const std::string& leader) {
     if (!is_address(leader)) {
         return trouble("etcd: the key of the leader holds no address: see who else writes there");
+    }
+    if (leader != setting_.address) {
+        namesake_since_.reset();
+    } else if (setting_.now() >= namesake_since_.value_or(setting_.now()) + kNamesakeMost) {
+        return trouble(
+            fmt::format("another presence server leads with our address {}: give each "
+                        "its own --advertise or --listen",
+                        leader));
+    } else if (!namesake_since_.has_value()) {
+        namesake_since_ = setting_.now();
     }
     retry_ = kRetryFirst;
     trouble_.clear();

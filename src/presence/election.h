@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 namespace penstock::presence {
@@ -32,6 +33,8 @@ class Election {
     static constexpr std::chrono::milliseconds kMargin{500};
     static constexpr std::chrono::milliseconds kRenewal{400};  // pause between renewals
     static constexpr std::chrono::milliseconds kPoll{300};     // of who leads
+    /// The key of an earlier life of ours is gone after its lease, whatever etcd's members do.
+    static constexpr std::chrono::seconds kNamesakeMost = 3 * kLease;
     static constexpr std::chrono::milliseconds kRetryFirst{100};
     static constexpr std::chrono::milliseconds kRetryMost{1000};
 
@@ -75,8 +78,9 @@ class Election {
     BootTime lead_until_;
     std::string told_;  // the leader we told of
     bool has_told_ = false;
-    BootTime heard_at_;    // of who leads
-    std::string trouble_;  // logged last
+    BootTime heard_at_;                       // of who leads
+    std::optional<BootTime> namesake_since_;  // the leader has our address and is not us
+    std::string trouble_;                     // logged last
     std::chrono::milliseconds retry_ = kRetryFirst;
 };
 

@@ -1,16 +1,22 @@
 #include "presence/etcd_session.h"
 
+#include "base/clock.h"
 #include "etcd.grpc.pb.h"
 
 #include <fmt/format.h>
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace penstock::presence {
 namespace {
 
 using etcdserverpb::Compare;
+using std::chrono::milliseconds;
+
+// Of all members together, where nothing hangs on it.
+constexpr milliseconds kAllCallsMost{5'000};
 
 constexpr int kAnswerBytesMax = 4 << 20;  // facts of the most data servers have 300 KiB
 
@@ -61,15 +67,20 @@ struct EtcdSession::Members {
     std::string leader_key;
     std::string facts_key;
 
-    /// `call` with one member after another until one answers.
+    /// `call` with one member after another until one answers, for `most` at the most.
     /// Errors: of the last one.
     template <typename Call>
-    Result<std::string> ask(Call call) {
-        Error error{ErrorCode::unavailable, ""};
+    Result<std::string> ask(Call call, milliseconds most = kAllCallsMost) {
+        Error error{ErrorCode::timed_out, "etcd: no time is left to ask it"};
+        const MonotonicTime until = monotonic_now() + most;
         for (std::size_t tried = 0; tried < all.size(); ++tried) {
+            const milliseconds left = std::chrono::floor<milliseconds>(until - monotonic_now());
+            if (left.count() <= 0) {
+                break;
+            }
             Member& member = all[present];
             grpc::ClientContext context;
-            context.set_deadline(std::chrono::system_clock::now() + kCallMost);
+            context.set_deadline(std::chrono::system_clock::now() + std::min(left, kCallMost));
             const grpc::Status status = call(member, context);
             if (status.ok()) {
                 return member.address;
@@ -91,11 +102,14 @@ struct EtcdSession::Members {
     }
 
     /// The keys that the last two operations of the transaction read.
-    Result<ElectionKeys> transact(const etcdserverpb::TxnRequest& request) {
+    Result<ElectionKeys> transact(const etcdserverpb::TxnRequest& request,
+                                  milliseconds most = kAllCallsMost) {
         etcdserverpb::TxnResponse response;
-        const auto member = ask([&](Member& one, grpc::ClientContext& context) {
-            return one.keys->Txn(&context, request, &response);
-        });
+        const auto member = ask(
+            [&](Member& one, grpc::ClientContext& context) {
+                return one.keys->Txn(&context, request, &response);
+            },
+            most);
         if (!member) {
             return member.error();
         }
@@ -146,11 +160,11 @@ Result<LeaseTerms> EtcdSession::grant(std::chrono::seconds length) {
     return LeaseTerms{response.id(), std::chrono::seconds(response.ttl())};
 }
 
-Result<std::optional<LeaseTerms>> EtcdSession::keep_alive(std::int64_t lease) {
+Result<std::optional<LeaseTerms>> EtcdSession::keep_alive(std::int64_t lease, milliseconds most) {
     etcdserverpb::LeaseKeepAliveRequest request;
     etcdserverpb::LeaseKeepAliveResponse response;
     request.set_id(lease);
-    const auto member = members_->ask([&](Members::Member& one, grpc::ClientContext& context) {
+    const auto renew = [&](Members::Member& one, grpc::ClientContext& context) {
         const auto call = one.leases->LeaseKeepAlive(&context);
         const bool is_answered =
             call->Write(request) && call->WritesDone() && call->Read(&response);
@@ -158,7 +172,8 @@ Result<std::optional<LeaseTerms>> EtcdSession::keep_alive(std::int64_t lease) {
         return is_answered   ? grpc::Status::OK
                : status.ok() ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "it hung up")
                              : status;
-    });
+    };
+    const auto member = members_->ask(renew, most);
     if (!member) {
         return member.error();
     }
@@ -181,10 +196,10 @@ Result<void> EtcdSession::revoke(std::int64_t lease) {
     return member ? Result<void>() : Result<void>(member.error());
 }
 
-Result<ElectionKeys> EtcdSession::read() {
+Result<ElectionKeys> EtcdSession::read(milliseconds most) {
     etcdserverpb::TxnRequest request;  // without a condition: both keys of one revision
     members_->add_reads(request, true);
-    return members_->transact(request);
+    return members_->transact(request, most);
 }
 
 Result<ElectionKeys> EtcdSession::campaign(const std::string& address, std::int64_t lease) {

@@ -22,9 +22,10 @@ class EtcdSession final : public KeyValueService {
     EtcdSession& operator=(const EtcdSession&) = delete;
 
     Result<LeaseTerms> grant(std::chrono::seconds length) override;
-    Result<std::optional<LeaseTerms>> keep_alive(std::int64_t lease) override;
+    Result<std::optional<LeaseTerms>> keep_alive(std::int64_t lease,
+                                                 std::chrono::milliseconds most) override;
     Result<void> revoke(std::int64_t lease) override;
-    Result<ElectionKeys> read() override;
+    Result<ElectionKeys> read(std::chrono::milliseconds most) override;
     Result<ElectionKeys> campaign(const std::string& address, std::int64_t lease) override;
     Result<ElectionKeys> write_facts(const std::string& text,
                                      std::int64_t create_revision,

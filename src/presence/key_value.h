@@ -28,19 +28,19 @@ struct LeaseTerms {
     std::chrono::seconds length{0};
 };
 
-/// What presence asks of etcd, each in one attempt of bounded length. Errors: unavailable,
-/// timed_out, or system for an answer that makes no sense; whether a write that failed so was
-/// applied is not known.
-/// Thread: any, one call at a time.
+/// What presence asks of etcd, each in one attempt of bounded length (`most`, if there is one).
+/// Errors: unavailable, timed_out, or system for an answer that makes no sense; whether a write
+/// that failed so was applied is not known. Thread: any, one call at a time.
 class KeyValueService {
   public:
     virtual ~KeyValueService() = default;
 
     virtual Result<LeaseTerms> grant(std::chrono::seconds length) = 0;
     /// Returns: nullopt: the lease is gone.
-    virtual Result<std::optional<LeaseTerms>> keep_alive(std::int64_t lease) = 0;
+    virtual Result<std::optional<LeaseTerms>> keep_alive(std::int64_t lease,
+                                                         std::chrono::milliseconds most) = 0;
     virtual Result<void> revoke(std::int64_t lease) = 0;
-    virtual Result<ElectionKeys> read() = 0;
+    virtual Result<ElectionKeys> read(std::chrono::milliseconds most) = 0;
     /// Makes the leader key with our address, if there is none. Returns: what then holds.
     virtual Result<ElectionKeys> campaign(const std::string& address, std::int64_t lease) = 0;
     /// Replaces the facts if the leader key is still that of `create_revision` and the facts are

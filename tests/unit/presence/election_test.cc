@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <functional>
+#include <future>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -27,8 +29,10 @@ class ScriptedEtcd final : public KeyValueService {
         }
         return LeaseTerms{++leases, std::max(wanted, length)};
     }
-    Result<std::optional<LeaseTerms>> keep_alive(std::int64_t lease) override {
+    Result<std::optional<LeaseTerms>> keep_alive(std::int64_t lease,
+                                                 std::chrono::milliseconds most) override {
         ++renewals;
+        waited_most = most;
         on_renewal();
         if (is_down) {
             return down();
@@ -44,7 +48,7 @@ class ScriptedEtcd final : public KeyValueService {
         }
         return {};
     }
-    Result<ElectionKeys> read() override {
+    Result<ElectionKeys> read(std::chrono::milliseconds /*most*/) override {
         return is_down || reads_fail ? down() : Result<ElectionKeys>(keys);
     }
     Result<ElectionKeys> campaign(const std::string& address, std::int64_t lease) override {
@@ -73,6 +77,7 @@ class ScriptedEtcd final : public KeyValueService {
     std::int64_t leases = 0;
     std::chrono::seconds length{0};  // of a lease, at least
     int renewals = 0;
+    std::chrono::milliseconds waited_most{0};  // for the newest renewal
     int writes = 0;
     bool is_down = false;
     bool reads_fail = false;
@@ -121,6 +126,7 @@ class ElectionTest : public testing::Test, private ElectionEvents {
     CommandGate gate_;
     BootTime now_{std::chrono::hours(1)};
     std::vector<std::string> told_;  // "won EPOCH", "follows LEADER"
+    std::function<void()> on_follows_ = [] {};
     Election election_;
 
   private:
@@ -131,6 +137,7 @@ class ElectionTest : public testing::Test, private ElectionEvents {
     void follows(const std::string& leader) override {
         EXPECT_FALSE(may_command()) << "nothing may leave when it is told";
         told_.push_back("follows " + leader);
+        on_follows_();
     }
 };
 
@@ -274,6 +281,56 @@ TEST_F(ElectionTest, LeadsOnWhileRenewalsFailUntilItsTimeIsOver) {
     now_ += 100ms;
     election_.turn();
     EXPECT_THAT(told_, ElementsAre("won 41", "follows "));
+}
+
+TEST_F(ElectionTest, WaitsForNoAnswerLongerThanItMayLead) {
+    election_.turn();
+    etcd_.is_down = true;
+    now_ += 2'470ms;
+    EXPECT_EQ(election_.turn(), 30ms) << "then it is over";
+    EXPECT_EQ(etcd_.waited_most, 30ms);
+    etcd_.on_renewal = [this] { now_ += etcd_.waited_most; };
+    election_.turn();
+    election_.turn();
+    EXPECT_THAT(told_, ElementsAre("won 41", "follows "));
+}
+
+TEST_F(ElectionTest, TellsThatItLeadsNoMoreThoughTheStoreIsInAWriteWithoutAnswer) {
+    election_.turn();
+    std::promise<void> is_writing;
+    std::promise<void> may_end;
+    std::promise<void> is_told;
+    etcd_.on_write = [&] {
+        is_writing.set_value();
+        may_end.get_future().wait();
+    };
+    on_follows_ = [&] { is_told.set_value(); };
+    Durable facts = stored();
+    facts.servers = {"ds1"};
+    std::thread writer([&] { static_cast<void>(store_.write(facts)); });
+    is_writing.get_future().wait();
+    now_ += 2'500ms;
+    std::thread elector([&] { election_.turn(); });
+    EXPECT_EQ(is_told.get_future().wait_for(10s), std::future_status::ready);
+    may_end.set_value();
+    writer.join();
+    elector.join();
+}
+
+TEST_F(ElectionTest, SaysWhenAnotherLeadsWithItsAddress) {
+    etcd_.keys.leader = KeyValue{"10.0.0.1:7400", 5, 5, 99};
+    election_.turn();
+    now_ += 8'999ms;
+    EXPECT_EQ(election_.turn(), Election::kPoll) << "it may be a life of ours before this one";
+    testing::internal::CaptureStderr();
+    now_ += 1ms;
+    election_.turn();
+    election_.turn();
+    const std::string said = testing::internal::GetCapturedStderr();
+    EXPECT_THAT(said, HasSubstr("another presence server leads with our address 10.0.0.1:7400"));
+    EXPECT_EQ(said.find("another presence"), said.rfind("another presence")) << said;
+    other_leads();
+    EXPECT_EQ(election_.turn(), Election::kPoll);
 }
 
 TEST_F(ElectionTest, LeadsNoMoreAfterAPauseEvenIfEtcdWouldRenew) {

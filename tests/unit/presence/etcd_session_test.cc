@@ -74,11 +74,11 @@ class EtcdSessionTest : public testing::Test {
 };
 
 TEST_F(EtcdSessionTest, TakesNoAnswerToATransactionItDidNotAsk) {
-    EXPECT_THAT(session_.read().error().message, HasSubstr("is of another one")) << "none at all";
+    EXPECT_THAT(session_.read(5s).error().message, HasSubstr("is of another one")) << "none at all";
     member_.transaction.set_succeeded(true);
     member_.transaction.add_responses()->mutable_response_put();
     member_.transaction.add_responses()->mutable_response_put();
-    EXPECT_THAT(session_.read().error().message, HasSubstr("is of another one"));
+    EXPECT_THAT(session_.read(5s).error().message, HasSubstr("is of another one"));
     EXPECT_THAT(session_.campaign("a:1", 7).error().message, HasSubstr("is of another one"));
     EXPECT_THAT(session_.write_facts("", 1, 0).error().message, HasSubstr("is of another one"));
 }
@@ -90,7 +90,7 @@ TEST_F(EtcdSessionTest, ReadsTheTwoKeysInTheirOrder) {
     leader.set_create_revision(41);
     leader.set_lease(9);
     member_.transaction.add_responses()->mutable_response_range();
-    const auto keys = session_.read();
+    const auto keys = session_.read(5s);
     ASSERT_TRUE(keys.ok());
     EXPECT_EQ(keys->leader->value, "10.0.0.1:7400");
     EXPECT_EQ(keys->leader->create_revision, 41);
@@ -110,21 +110,22 @@ TEST_F(EtcdSessionTest, TakesNoLeaseThatIsNoneOrTooShort) {
 }
 
 TEST_F(EtcdSessionTest, KnowsALeaseThatIsGoneFromAMemberThatDoesNotAnswer) {
-    EXPECT_FALSE(session_.keep_alive(7).ok()) << "it hung up";
+    EXPECT_FALSE(session_.keep_alive(7, 5s).ok()) << "it hung up";
     member_.kept.set_id(8);
     member_.kept.set_ttl(3);
-    EXPECT_THAT(session_.keep_alive(7).error().message, HasSubstr("another lease alive than ours"));
+    EXPECT_THAT(session_.keep_alive(7, 5s).error().message,
+                HasSubstr("another lease alive than ours"));
     member_.kept.set_id(7);
-    EXPECT_EQ((*session_.keep_alive(7))->length, 3s);
+    EXPECT_EQ((*session_.keep_alive(7, 5s))->length, 3s);
     member_.kept.set_ttl(0);
-    const auto gone = session_.keep_alive(7);
+    const auto gone = session_.keep_alive(7, 5s);
     ASSERT_TRUE(gone.ok());
     EXPECT_FALSE(gone->has_value());
 }
 
 TEST_F(EtcdSessionTest, SaysWhichMemberRefusedAndWhy) {
     member_.status = {grpc::StatusCode::UNAVAILABLE, "etcdserver: no leader"};
-    EXPECT_EQ(session_.read().error().message, "etcd " + member_.address() + ": no leader");
+    EXPECT_EQ(session_.read(5s).error().message, "etcd " + member_.address() + ": no leader");
 }
 
 TEST_F(EtcdSessionTest, AsksTheNextMemberWhenOneDoesNotAnswer) {
