@@ -5,9 +5,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace penstock::presence {
@@ -16,8 +18,31 @@ namespace {
 constexpr std::string_view kEtcd = "etcd://";
 constexpr std::string_view kPrefixDefault = "/penstock";
 constexpr std::size_t kMembersMax = 9;
+constexpr std::size_t kNameBytesMax = 255;  // as control::kNameBytesMax
 
 Error invalid(std::string message) { return {ErrorCode::invalid_argument, std::move(message)}; }
+
+/// What others are told to call: a host they can resolve and a port of it.
+Result<void> check_advertised(const std::string& address) {
+    const std::size_t colon = address.rfind(':');
+    const std::string_view text = address;
+    unsigned port = 0;
+    bool is_good = colon != std::string::npos && colon > 0 && address.size() <= kNameBytesMax &&
+                   std::ranges::all_of(text, [](char byte) { return byte > ' ' && byte <= '~'; });
+    if (is_good) {
+        const char* const end = address.data() + address.size();
+        const auto [rest, error] = std::from_chars(address.data() + colon + 1, end, port);
+        is_good = error == std::errc{} && rest == end && port >= 1 && port <= 65'535;
+    }
+    const Result<Endpoint> numeric = parse_endpoint(address);
+    if (!is_good || (numeric && (numeric->ip.is_unspecified() || numeric->ip.is_multicast()))) {
+        return invalid(
+            fmt::format("--advertise '{}' is not HOST:PORT that others can call; write "
+                        "10.0.0.1:7400 or presence1.example:7400",
+                        address));
+    }
+    return {};
+}
 
 /// HOST:PORT of a member: plaintext only on loopback or if it is wanted.
 Result<void> check_member(const std::string& member, bool insecure) {
@@ -62,7 +87,10 @@ Result<void> take_store(Config& config, bool insecure) {
         return invalid(
             fmt::format("--store: {} etcd members; at most {}", config.etcd.size(), kMembersMax));
     }
-    if (config.advertise.empty() && config.listen.ip.is_unspecified()) {
+    if (!config.advertise.empty()) {
+        return check_advertised(config.advertise);
+    }
+    if (config.listen.ip.is_unspecified()) {
         return invalid(
             fmt::format("--listen {} does not say how others reach this presence server: add "
                         "--advertise HOST:PORT",

@@ -92,6 +92,27 @@ TEST(PresenceConfig, RefusesAnEtcdItCannotUse) {
                 HasSubstr("at most 9"));
 }
 
+TEST(PresenceConfig, AdvertisesOnlyWhatOthersCanCall) {
+    const auto error_of_advertising = [](const std::string& address) {
+        return error_of({"--store", "etcd://127.0.0.1:1", "--advertise", address.c_str()});
+    };
+    for (const char* const good : {"p1:7400", "10.0.0.1:1", "[fd00::1]:65535"}) {
+        EXPECT_EQ(error_of_advertising(good), "") << good;
+    }
+    for (const std::string& bad : {std::string("p1"),
+                                   std::string("p1:"),
+                                   std::string(":7400"),
+                                   std::string("p1:0"),
+                                   std::string("p1:65536"),
+                                   std::string("p1:74x"),
+                                   std::string("p 1:7400"),
+                                   std::string("0.0.0.0:7400"),
+                                   std::string(255, 'p') + ":7400"}) {
+        EXPECT_THAT(error_of_advertising(bad), HasSubstr("is not HOST:PORT that others can call"))
+            << bad;
+    }
+}
+
 TEST(PresenceConfig, NamesTheOptionThatIsWrong) {
     EXPECT_THAT(error_of({"--listen", "here"}), HasSubstr("--listen: 'here'"));
     EXPECT_THAT(error_of({"--close-after", "5"}), HasSubstr("--close-after 5"));
