@@ -4,11 +4,13 @@
 #include "presence.grpc.pb.h"
 #include "rpc/convert.h"
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
 #include <array>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <type_traits>
@@ -18,6 +20,10 @@ namespace penstock::presence {
 namespace {
 
 constexpr std::chrono::seconds kClosingPatience{2};
+// Load reports of one data server: as many may come at once, after a hold-up of several seconds,
+// and so many a second in the long run, twice what is due. More wait in its connection.
+constexpr double kLoadsAtOnce = 100;
+constexpr double kLoadsPerSecond = 20;
 constexpr unsigned kHeartbeatsUnsentMax = 10;  // then the peer does not read at all
 
 // Which place of the outbox a message takes: what must leave first has the lower one.
@@ -71,6 +77,30 @@ struct ConsumerCall {
     static constexpr SessionKind kKind = SessionKind::consumer;
 };
 
+bool is_load(const v1::DataServerUp& message) { return message.has_load(); }
+template <typename Message>
+bool is_load(const Message& /*of a client*/) {
+    return false;
+}
+
+/// When the next message is to be read of a peer that sends load reports.
+class Pace {
+  public:
+    void note_load(MonotonicTime now) {
+        const std::chrono::duration<double> passed = now - noted_at_;
+        noted_at_ = now;
+        left_ = std::min(kLoadsAtOnce, left_ + passed.count() * kLoadsPerSecond) - 1;
+    }
+    [[nodiscard]] std::chrono::milliseconds pause() const {
+        return left_ >= 0 ? std::chrono::milliseconds(0)
+                          : std::chrono::milliseconds(static_cast<int>(1'000 / kLoadsPerSecond));
+    }
+
+  private:
+    double left_ = kLoadsAtOnce;
+    MonotonicTime noted_at_ = monotonic_now();
+};
+
 /// The calls in progress. Thread: any.
 class Calls {
   public:
@@ -122,7 +152,8 @@ class Calls {
 /// runs a reaction inside StartRead, StartWrite or Finish of a thread that is not its own.
 template <typename Kind>
 class PeerReactor final : public PeerCall,
-                          public grpc::ServerBidiReactor<typename Kind::Up, typename Kind::Down> {
+                          public grpc::ServerBidiReactor<typename Kind::Up, typename Kind::Down>,
+                          public std::enable_shared_from_this<PeerReactor<Kind>> {
   public:
     PeerReactor(Calls& calls, grpc::CallbackServerContext& context)
         : calls_(calls), context_(context) {}
@@ -166,8 +197,16 @@ class PeerReactor final : public PeerCall,
 
     void read_next() override {
         const std::lock_guard lock(mutex_);
-        if (!is_closing_ && !is_finished_) {
-            this->StartRead(&incoming_);
+        if (const auto pause = pace_.pause(); pause.count() == 0) {
+            read_now();
+        } else {
+            alarm_.Set(std::chrono::system_clock::now() + pause,
+                       [weak = this->weak_from_this()](bool) {
+                           if (const auto call = weak.lock()) {
+                               const std::lock_guard held(call->mutex_);
+                               call->read_now();
+                           }
+                       });
         }
     }
 
@@ -184,6 +223,10 @@ class PeerReactor final : public PeerCall,
             return;
         }
         calls_.bytes().received += incoming_.ByteSizeLong();
+        if (is_load(incoming_)) {
+            const std::lock_guard lock(mutex_);
+            pace_.note_load(monotonic_now());
+        }
         auto message = control::from_proto(incoming_);
         const bool is_queued =
             message ? calls_.core().post(typename Kind::Said{id_, std::move(*message)})
@@ -217,6 +260,12 @@ class PeerReactor final : public PeerCall,
     }
 
   private:
+    void read_now() {
+        if (!is_closing_ && !is_finished_) {
+            this->StartRead(&incoming_);
+        }
+    }
+
     /// The peer is gone or gets nothing more: forgets the outbox and finishes.
     void end(const grpc::Status& status) {
         const std::lock_guard lock(mutex_);
@@ -265,6 +314,8 @@ class PeerReactor final : public PeerCall,
     bool is_closing_ = false;
     bool is_finished_ = false;
     unsigned heartbeats_unsent_ = 0;
+    Pace pace_;
+    grpc::Alarm alarm_;
     MonotonicTime closing_since_ = MonotonicTime::max() - kClosingPatience;
 };
 
