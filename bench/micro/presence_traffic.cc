@@ -1,6 +1,7 @@
 #include "micro/presence_traffic.h"
 
 #include "base/check.h"
+#include "base/protocol.h"
 #include "wire/ticket.h"
 
 #include <fmt/format.h>
@@ -208,7 +209,7 @@ void PresenceTraffic::attach(std::size_t index) {
     server_index_[server.name] = index;
     server.session = open_session(PeerKind::server, index);
     control::DataServerHello hello;
-    hello.protocol = control::kProtocol;
+    hello.protocol = kProtocols.newest;
     hello.name = server.name;
     hello.boot_id = index + 1;
     hello.ports = {{"0000:81:00.0", "net_ice", IpAddress::v4(0x0a000001), 100'000'000'000}};
@@ -224,7 +225,7 @@ void PresenceTraffic::publish(std::size_t index, std::uint64_t publisher) {
     publishers_[index].session = open_session(PeerKind::publisher, index);
     give(EventWork::publisher_hello,
          presence::FromPublisher{publishers_[index].session,
-                                 control::PublisherHello{control::kProtocol,
+                                 control::PublisherHello{kProtocols.newest,
                                                          PeerId{publisher},
                                                          publishers_[index].stream,
                                                          control::StartPolicy::demand,
@@ -242,7 +243,7 @@ void PresenceTraffic::request(std::size_t index) {
          presence::FromConsumer{
              consumer.session,
              control::ConsumerRequest{
-                 control::kProtocol, consumer.id, publishers_[consumer.stream].stream, 10'000}});
+                 kProtocols.newest, consumer.id, publishers_[consumer.stream].stream, 10'000}});
 }
 
 void PresenceTraffic::leave(std::size_t index) {

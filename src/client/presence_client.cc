@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/net_address.h"
+#include "base/protocol.h"
 #include "presence.grpc.pb.h"
 
 #include <fmt/format.h>
@@ -24,7 +25,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::uint32_t kProtocol = 1;
 constexpr int kMessageBytesMost = 256 * 1024;
 constexpr milliseconds kHeartbeatInterval{1000};
 constexpr milliseconds kSilenceMost{3000};  // of a session, and for its first answer
@@ -139,7 +139,8 @@ class PublisherWords {
     Up hello() {
         Up up;
         v1::PublisherHello& hello = *up.mutable_hello();
-        hello.set_protocol(kProtocol);
+        hello.set_protocol(kProtocols.newest);
+        hello.set_protocol_oldest(kProtocols.oldest);
         hello.set_publisher_id(request_.publisher_id);
         hello.set_stream(request_.stream);
         hello.set_start(request_.start == StartPolicy::publish ? v1::START_POLICY_PUBLISH
@@ -239,7 +240,8 @@ class ConsumerWords {
         const milliseconds wait = events_.on_request();
         Up up;
         v1::ConsumerRequest& request = *up.mutable_request();
-        request.set_protocol(kProtocol);
+        request.set_protocol(kProtocols.newest);
+        request.set_protocol_oldest(kProtocols.oldest);
         request.set_consumer_id(consumer_id_);
         request.set_stream(stream_);
         request.set_wait_ms(

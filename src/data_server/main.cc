@@ -1,6 +1,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/protocol.h"
 #include "data_server/config.h"
 #include "data_server/control_loop.h"
 #include "data_server/data_server.h"
@@ -55,7 +56,8 @@ JoinConfig join_config(const DataServerConfig& config) {
 
 control::DataServerHello hello(const DataServerConfig& config, const Machine& machine) {
     control::DataServerHello hello;
-    hello.protocol = control::kProtocol;
+    hello.protocol = kProtocols.newest;
+    hello.protocol_oldest = kProtocols.oldest;
     hello.name = config.id;
     hello.boot_id = random_u64();
     for (std::size_t i = 0; i < machine.ports.size(); ++i) {

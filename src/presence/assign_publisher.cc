@@ -71,8 +71,8 @@ void record_decision(Turn& turn, Stream& stream, Decision decision) {
 }  // namespace
 
 void request_publish(Turn& turn, SessionId session, const control::PublisherHello& hello) {
-    if (hello.protocol != control::kProtocol) {
-        reject(turn, session, protocol_objection(hello.protocol));
+    if (std::string why = protocol_objection(hello.protocol, hello.protocol_oldest); !why.empty()) {
+        reject(turn, session, std::move(why));
         return;
     }
     Stream* stream = find_or_make_stream(turn, hello.stream);

@@ -272,8 +272,8 @@ void reopen_unreported(Turn& turn, DataServer& server, StreamId id) {
 }  // namespace
 
 void attach(Turn& turn, SessionId session, const control::DataServerHello& hello) {
-    if (hello.protocol != control::kProtocol) {
-        reject(turn, session, protocol_objection(hello.protocol));
+    if (std::string why = protocol_objection(hello.protocol, hello.protocol_oldest); !why.empty()) {
+        reject(turn, session, std::move(why));
         return;
     }
     const DataServer* known = find_server(turn.state, hello.name);

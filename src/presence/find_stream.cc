@@ -243,8 +243,9 @@ void put_in_order(std::vector<control::ConsumerFlow>& flows) {
 }  // namespace
 
 void request_stream(Turn& turn, SessionId session, const control::ConsumerRequest& request) {
-    if (request.protocol != control::kProtocol) {
-        reject(turn, session, protocol_objection(request.protocol));
+    if (std::string why = protocol_objection(request.protocol, request.protocol_oldest);
+        !why.empty()) {
+        reject(turn, session, std::move(why));
         return;
     }
     Stream* known = find(turn.state, stream_id_of(request.stream));

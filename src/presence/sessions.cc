@@ -1,5 +1,6 @@
 #include "presence/sessions.h"
 
+#include "base/protocol.h"
 #include "presence/attach.h"
 #include "presence/find_stream.h"
 #include "presence/open_stream.h"
@@ -64,8 +65,16 @@ void send_heartbeat(Turn& turn, SessionId id, Session& session) {
 
 }  // namespace
 
-std::string protocol_objection(std::uint32_t protocol) {
-    return fmt::format("protocol {} is not spoken here, only {}", protocol, control::kProtocol);
+std::string protocol_objection(std::uint32_t newest, std::uint32_t oldest) {
+    const std::uint32_t least = oldest == 0 ? newest : oldest;
+    if (newest >= kProtocols.oldest && least <= kProtocols.newest && least <= newest) {
+        return "";
+    }
+    return fmt::format("protocol {} to {} is not spoken here, only {} to {}: upgrade the older",
+                       least,
+                       newest,
+                       kProtocols.oldest,
+                       kProtocols.newest);
 }
 
 void open_session(Turn& turn, SessionId id, SessionKind kind) {

@@ -12,7 +12,8 @@ namespace penstock::presence {
 /// For a Reject whose cause may pass.
 inline constexpr std::uint32_t kRetryAfterMs = 1000;
 
-[[nodiscard]] std::string protocol_objection(std::uint32_t protocol);
+/// "" if we speak one of the versions that the peer speaks.
+[[nodiscard]] std::string protocol_objection(std::uint32_t newest, std::uint32_t oldest);
 
 void open_session(Turn& turn, SessionId id, SessionKind kind);
 /// The call has ended by itself: what hung on it is lost.

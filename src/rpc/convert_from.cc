@@ -95,6 +95,7 @@ Result<DataServerMessage> from(const v1::DataServerHello& message) {
     hello.epoch_seen = message.epoch_seen();
     hello.applied_generation = message.applied_generation();
     hello.monotonic_ms = message.monotonic_ms();
+    hello.protocol_oldest = message.protocol_oldest();
     return DataServerMessage(std::move(hello));
 }
 
@@ -254,7 +255,8 @@ Result<PublisherMessage> from(const v1::PublisherHello& message) {
         message.start() == v1::START_POLICY_DEMAND ? StartPolicy::demand : StartPolicy::publish,
         message.max_bits_per_second(),
         message.close_after_ms(),
-        message.transmitting()});
+        message.transmitting(),
+        message.protocol_oldest()});
 }
 
 Result<PublisherMessage> from(const v1::PublisherReport& message) {
@@ -285,8 +287,11 @@ Result<ConsumerMessage> from(const v1::ConsumerRequest& message) {
     if (message.consumer_id() == 0) {
         return invalid("a consumer's id must not be 0");
     }
-    return ConsumerMessage(ConsumerRequest{
-        message.protocol(), PeerId{message.consumer_id()}, message.stream(), message.wait_ms()});
+    return ConsumerMessage(ConsumerRequest{message.protocol(),
+                                           PeerId{message.consumer_id()},
+                                           message.stream(),
+                                           message.wait_ms(),
+                                           message.protocol_oldest()});
 }
 
 }  // namespace

@@ -135,6 +135,7 @@ v1::Assignment to_proto(const Assignment& assignment) {
 v1::DataServerHello to_proto(const DataServerHello& hello) {
     v1::DataServerHello message;
     message.set_protocol(hello.protocol);
+    message.set_protocol_oldest(hello.protocol_oldest);
     message.set_name(hello.name);
     message.set_boot_id(hello.boot_id);
     for (const Port& port : hello.ports) {

@@ -16,7 +16,6 @@
 /// field the meaning is that of presence.proto; rpc/convert checks every limit named here.
 namespace penstock::control {
 
-inline constexpr std::uint32_t kProtocol = 1;
 inline constexpr std::size_t kMessageBytesMax = 256U << 10U;
 inline constexpr std::size_t kNameBytesMax = 255;  // of streams and data servers: printable ASCII
 inline constexpr std::size_t kTextBytesMax = 255;  // of reasons and troubles
@@ -62,6 +61,7 @@ struct DataServerHello {
     std::uint64_t epoch_seen = 0;
     std::uint64_t applied_generation = 0;
     std::uint64_t monotonic_ms = 0;
+    std::uint32_t protocol_oldest = 0;  // 0: `protocol` only
 };
 
 struct DataServerWelcome {
@@ -180,6 +180,7 @@ struct PublisherHello {
     std::uint64_t max_bits_per_second = 0;
     std::uint32_t close_after_ms = 0;  // 0: presence's default
     bool transmitting = false;
+    std::uint32_t protocol_oldest = 0;
 };
 
 /// Where to prove one's address, and by what right.
@@ -217,6 +218,7 @@ struct ConsumerRequest {
     PeerId consumer;
     std::string stream;
     std::uint64_t wait_ms = 0;
+    std::uint32_t protocol_oldest = 0;
 };
 
 struct ConsumerRenew {

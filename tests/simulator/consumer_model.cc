@@ -1,5 +1,6 @@
 #include "simulator/consumer_model.h"
 
+#include "base/protocol.h"
 #include "simulator/checker.h"
 #include "simulator/network.h"
 
@@ -68,7 +69,7 @@ void ConsumerModel::quit() {
 
 Message ConsumerModel::hello() {
     control::ConsumerRequest request;
-    request.protocol = control::kProtocol;
+    request.protocol = kProtocols.newest;
     request.consumer = peer_;
     request.stream = stream_;
     if (wait_ == milliseconds::max()) {

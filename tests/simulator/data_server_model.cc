@@ -1,5 +1,6 @@
 #include "simulator/data_server_model.h"
 
+#include "base/protocol.h"
 #include "simulator/checker.h"
 #include "simulator/network.h"
 
@@ -67,7 +68,7 @@ void DataServerModel::on_crash() {
 
 Message DataServerModel::hello() {
     control::DataServerHello hello;
-    hello.protocol = control::kProtocol;
+    hello.protocol = kProtocols.newest;
     hello.name = name();
     hello.boot_id = boot_id_;
     hello.ports = {{"net0", "net_null", address(), 10'000'000'000}};

@@ -1,5 +1,6 @@
 #include "simulator/publisher_model.h"
 
+#include "base/protocol.h"
 #include "simulator/checker.h"
 #include "simulator/network.h"
 
@@ -79,7 +80,7 @@ void PublisherModel::on_crash() {
 
 Message PublisherModel::hello() {
     control::PublisherHello hello;
-    hello.protocol = control::kProtocol;
+    hello.protocol = kProtocols.newest;
     hello.publisher = peer_;
     hello.stream = wish_.stream;
     hello.start = wish_.start;

@@ -215,8 +215,24 @@ TEST(AssignPublisher, RejectsAProtocolItDoesNotSpeak) {
     hello.publisher = PeerId{7};
     hello.stream = "news";
     world.take(FromPublisher{session, hello});
-    EXPECT_EQ(world.publishers.back().rejected->reason, "protocol 2 is not spoken here, only 1");
+    EXPECT_EQ(world.publishers.back().rejected->reason,
+              "protocol 2 to 2 is not spoken here, only 1 to 1: upgrade the older");
     EXPECT_TRUE(world.state.streams.empty());
+}
+
+TEST(AssignPublisher, TakesWhoSpeaksANewerProtocolAndOursToo) {
+    World world;
+    const SessionId session = world.open_session(SessionKind::publisher);
+    ScriptedPublisher& publisher = world.new_publisher("news");
+    publisher.session = session;
+    control::PublisherHello hello;
+    hello.protocol = 2;
+    hello.protocol_oldest = 1;
+    hello.publisher = publisher.id;
+    hello.stream = "news";
+    world.take(FromPublisher{session, hello});
+    EXPECT_FALSE(publisher.rejected.has_value());
+    EXPECT_EQ(publisher.told.back().state, DesiredState::wait);
 }
 
 TEST(AssignPublisher, RejectsStreamsBeyondTheBound) {

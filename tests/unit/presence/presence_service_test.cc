@@ -1,6 +1,7 @@
 #include "presence/presence_service.h"
 
 #include "base/clock.h"
+#include "base/protocol.h"
 #include "presence.grpc.pb.h"
 #include "presence/recover.h"
 #include "rpc/messages.h"
@@ -123,7 +124,7 @@ class DataServerPeer {
         set_patience(context_);
         call_ = stub_->Session(&context_);
         v1::DataServerUp hello;
-        hello.mutable_hello()->set_protocol(control::kProtocol);
+        hello.mutable_hello()->set_protocol(kProtocols.newest);
         hello.mutable_hello()->set_name("ds1");
         hello.mutable_hello()->set_boot_id(77);
         hello.mutable_hello()->set_streams_max(10);
@@ -217,7 +218,7 @@ class PublisherPeer {
         set_patience(context_);
         call_ = stub_->Session(&context_);
         v1::PublisherUp hello;
-        hello.mutable_hello()->set_protocol(control::kProtocol);
+        hello.mutable_hello()->set_protocol(kProtocols.newest);
         hello.mutable_hello()->set_publisher_id(1);
         hello.mutable_hello()->set_stream("news");
         hello.mutable_hello()->set_start(v1::START_POLICY_DEMAND);
@@ -264,7 +265,7 @@ class ConsumerPeer {
         set_patience(context_);
         call_ = stub_->Session(&context_);
         v1::ConsumerUp request;
-        request.mutable_request()->set_protocol(control::kProtocol);
+        request.mutable_request()->set_protocol(kProtocols.newest);
         request.mutable_request()->set_consumer_id(2);
         request.mutable_request()->set_stream(stream);
         request.mutable_request()->set_wait_ms(wait_ms);

@@ -1,5 +1,6 @@
 #include "presence/sessions.h"
 
+#include "base/protocol.h"
 #include "unit/presence/world.h"
 
 #include <gtest/gtest.h>
@@ -37,7 +38,7 @@ TEST(Sessions, HearAHeartbeatEverySecond) {
     world.new_publisher("news").session = session;
     const MonotonicTime begun = world.now;
     control::PublisherHello hello;
-    hello.protocol = control::kProtocol;
+    hello.protocol = kProtocols.newest;
     hello.publisher = PeerId{7};
     hello.stream = "news";
     static_cast<void>(step(world.state, FromPublisher{session, hello}, begun));
@@ -74,7 +75,7 @@ TEST(Sessions, RejectASecondHello) {
     World world;
     ScriptedPublisher& publisher = world.add_publisher("news");
     control::PublisherHello hello;
-    hello.protocol = control::kProtocol;
+    hello.protocol = kProtocols.newest;
     hello.publisher = publisher.id;
     hello.stream = "other";
     world.take(FromPublisher{publisher.session, hello});

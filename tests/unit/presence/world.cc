@@ -1,5 +1,7 @@
 #include "unit/presence/world.h"
 
+#include "base/protocol.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -74,7 +76,7 @@ ScriptedServer& World::add_server(const std::string& name, double utilisation) {
 void World::say_hello(ScriptedServer& server) {
     server.session = open_session(SessionKind::data_server);
     control::DataServerHello hello;
-    hello.protocol = control::kProtocol;
+    hello.protocol = kProtocols.newest;
     hello.name = server.name;
     hello.boot_id = server.boot_id;
     hello.ports = {
@@ -139,7 +141,7 @@ ScriptedPublisher& World::add_publisher(const std::string& stream, control::Star
 void World::publish(ScriptedPublisher& publisher) {
     publisher.session = open_session(SessionKind::publisher);
     take(FromPublisher{publisher.session,
-                       control::PublisherHello{control::kProtocol,
+                       control::PublisherHello{kProtocols.newest,
                                                publisher.id,
                                                publisher.stream,
                                                publisher.start,
@@ -167,7 +169,7 @@ void World::request(ScriptedConsumer& consumer) {
     consumer.is_closed = false;
     take(FromConsumer{consumer.session,
                       control::ConsumerRequest{
-                          control::kProtocol, consumer.id, consumer.stream, consumer.wait_ms}});
+                          kProtocols.newest, consumer.id, consumer.stream, consumer.wait_ms}});
 }
 
 void World::join(ScriptedConsumer& consumer) {
