@@ -24,7 +24,8 @@ struct ConsumerOptions {
     std::string stream;                 // 1..255 bytes, printable ASCII
     HistoryRequest history;
     // How long to wait for an absent stream; max(): for ever; 0: be told at once, except that a
-    // publisher that is there is given 5 s to start, and a presence that has just started 3 s.
+    // publisher that is there is given 5 s to start, and a presence that has just started 3 s. As
+    // long, but not less than 5 s, any presence server has to answer at all.
     std::chrono::milliseconds wait{0};
     std::string bind_address;                        // "": any local address
     std::uint32_t receive_buffer_bytes = 4U << 20U;  // SO_RCVBUF asked for
@@ -43,6 +44,7 @@ struct ConsumerStatus {
     ConsumerState state = ConsumerState::connecting;
     std::uint64_t version = 0;                           // of the assignment
     std::chrono::steady_clock::time_point requested_at;  // when the newest request left
+    std::chrono::steady_clock::time_point assigned_at;   // when the newest assignment came
     std::string data_server;             // "address:port" while joining or receiving
     std::uint64_t datagrams = 0;         // content received
     std::uint64_t bytes = 0;             // payload bytes of it
@@ -63,8 +65,8 @@ struct Datagram {
 /// Thread: receive() and leave() from one thread at a time; status() from any.
 class Consumer {
   public:
-    /// Errors: invalid_argument, system (no socket). An unreachable presence is no error: it is
-    /// tried again for ever with jittered backoff and shows in status().
+    /// Errors: invalid_argument, system (no socket). An unreachable presence is no error here: it
+    /// is tried again with jittered backoff, for ever once it has answered, and shows in status().
     static Result<std::unique_ptr<Consumer>> open(const ConsumerOptions& options);
     /// Sends LEAVE.
     virtual ~Consumer() = default;
@@ -73,7 +75,8 @@ class Consumer {
 
     /// Waits at most `timeout` for content and fills `datagrams` from the front.
     /// Returns: datagrams filled, 0 on timeout. Error once the consumer has ended (not_found: the
-    ///          stream did not come within options.wait; denied; invalid_argument).
+    ///          stream did not come within options.wait; unavailable: no presence server answered;
+    ///          denied; invalid_argument).
     virtual Result<std::size_t> receive(std::span<Datagram> datagrams,
                                         std::chrono::milliseconds timeout) = 0;
     /// Ends the flow (LEAVE) and the session at once; receive() returns an error afterwards.

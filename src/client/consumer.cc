@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "base/socket_address.h"
+#include "base/units.h"
 #include "client/join_client.h"
 #include "client/path_merge.h"
 #include "client/poll_timeout.h"
@@ -30,10 +31,16 @@ using std::chrono::milliseconds;
 /// started this long to learn of the stream, instead of being told that it is absent.
 constexpr milliseconds kWaitWithFlow{30'000};
 
+/// What a presence that is being restarted needs to answer a first request.
+constexpr milliseconds kPresencePatience{5'000};
+
 class ConsumerImpl final : public Consumer, private ConsumerEvents {
   public:
     ConsumerImpl(const ConsumerOptions& options, UniqueFd socket)
-        : options_(options), socket_(std::move(socket)), join_(new_join()) {
+        : options_(options),
+          socket_(std::move(socket)),
+          answer_by_(time_after(monotonic_now(), std::max(options.wait, kPresencePatience))),
+          join_(new_join()) {
         session_ = ConsumerSession::open(
             {options.presence, options.insecure}, random_u64(), options.stream, *this);
     }
@@ -80,6 +87,7 @@ class ConsumerImpl final : public Consumer, private ConsumerEvents {
     milliseconds on_request() override;
 
     // In receive().
+    void end_if_unanswered(MonotonicTime now);
     void apply_desired(MonotonicTime now);
     void apply(const DesiredConsuming& desired, MonotonicTime now);
     void send_due(MonotonicTime now);
@@ -129,6 +137,8 @@ class ConsumerImpl final : public Consumer, private ConsumerEvents {
     std::atomic<bool> has_news_ = false;        // pending_ or error_ was set
 
     // receive() only.
+    const MonotonicTime answer_by_;  // the first one of presence
+    bool is_answered_ = false;
     JoinClient join_;
     std::optional<JoinClient> previous_;  // the flow we have until the new one has gone on from it
     std::optional<PathMerge> merge_;      // of that one's content and the new one's
@@ -148,6 +158,9 @@ Result<std::size_t> ConsumerImpl::receive(std::span<Datagram> datagrams, millise
         MonotonicTime now = monotonic_now();
         if (has_news_.exchange(false)) {
             apply_desired(now);
+        }
+        if (!is_answered_) {
+            end_if_unanswered(now);
         }
         if (join_.state() == JoinState::idle) {
             if (const std::optional<Error> ended = error()) {
@@ -174,6 +187,9 @@ void ConsumerImpl::wait(MonotonicTime deadline) {
     MonotonicTime until = std::min(deadline, join_.next_deadline());
     if (previous_) {
         until = std::min(until, previous_->next_deadline());
+    }
+    if (!is_answered_) {
+        until = std::min(until, answer_by_);
     }
     if (merge_) {
         until = std::min(until, merge_->deadline());
@@ -322,6 +338,18 @@ void ConsumerImpl::send_due(MonotonicTime now) {
     }
 }
 
+/// No presence server has answered in the time that a stream would be waited for.
+void ConsumerImpl::end_if_unanswered(MonotonicTime now) {
+    if (now < answer_by_) {
+        return;
+    }
+    is_answered_ = true;  // as far as that matters
+    end({ErrorCode::unavailable,
+         fmt::format("no presence server has answered ({}); ask again in {}",
+                     status().last_error,
+                     format_duration(kPresencePatience))});
+}
+
 void ConsumerImpl::apply_desired(MonotonicTime now) {
     std::optional<DesiredConsuming> desired;
     bool has_ended = false;
@@ -330,6 +358,7 @@ void ConsumerImpl::apply_desired(MonotonicTime now) {
         desired = std::exchange(pending_, std::nullopt);
         has_ended = error_.has_value();
     }
+    is_answered_ = is_answered_ || has_ended || desired.has_value();
     if (has_ended) {
         send_leave();
     } else if (desired) {
@@ -415,11 +444,18 @@ void ConsumerImpl::set_state(ConsumerState state) {
 void ConsumerImpl::on_desired(const DesiredConsuming& desired) {
     if (desired.state == DesiredConsuming::State::gone) {
         end({ErrorCode::not_found,
-             fmt::format("stream '{}' is not there: {}", options_.stream, desired.reason)});
+             fmt::format(
+                 "stream '{}' is not there: {}{}",
+                 options_.stream,
+                 desired.reason,
+                 desired.retry_after.count() == 0
+                     ? std::string()
+                     : fmt::format("; ask again in {}", format_duration(desired.retry_after)))});
         return;
     }
     const std::lock_guard lock(mutex_);
     status_.version = desired.version;
+    status_.assigned_at = monotonic_now();
     status_.last_error = desired.reason;
     if (status_.state == ConsumerState::connecting) {
         status_.state = ConsumerState::waiting;

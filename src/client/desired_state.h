@@ -3,6 +3,7 @@
 #include "base/net_address.h"
 #include "wire/ticket.h"
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -47,6 +48,7 @@ struct DesiredConsuming {
     std::uint64_t version = 0;
     State state = State::wait;
     std::string reason;
+    std::chrono::milliseconds retry_after{0};  // with wait and gone
     std::string data_server;
     Endpoint endpoint;
     Ticket ticket{};

@@ -271,6 +271,7 @@ class ConsumerWords {
         desired.epoch = message.epoch();
         desired.version = message.version();
         desired.reason = message.reason();
+        desired.retry_after = milliseconds(message.retry_after_ms());
         bool is_whole = true;
         switch (message.state()) {
             case v1::ASSIGNMENT_STATE_WAIT:

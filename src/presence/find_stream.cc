@@ -68,6 +68,17 @@ MonotonicTime wait_end(const Turn& turn, const Stream& stream, const Consumer& c
                                              : end;
 }
 
+/// When it may be worth asking again: not before a presence that has just started knows what there
+/// is; else it is a matter of data servers and publishers, who come when they come.
+std::uint32_t retry_after_ms(const Turn& turn) {
+    using std::chrono::milliseconds;
+    if (!is_settling(turn.state, turn.now)) {
+        return kRetryAfterMs;
+    }
+    const auto left = turn.state.started_at + kSettlePeriod - turn.now;
+    return static_cast<std::uint32_t>(std::chrono::ceil<milliseconds>(left).count());
+}
+
 void send_assignment(Turn& turn, const Stream& stream, Consumer& consumer) {
     control::Assignment assignment;
     consumer.version = ++turn.state.version;
@@ -88,6 +99,8 @@ void send_assignment(Turn& turn, const Stream& stream, Consumer& consumer) {
         assignment.session_key = permission.session_key;
         assignment.keepalive_ms =
             static_cast<std::uint32_t>(std::chrono::milliseconds(kKeepalive).count());
+    } else {
+        assignment.retry_after_ms = retry_after_ms(turn);
     }
     turn.act(ToConsumer{consumer.session, std::move(assignment)});
 }
@@ -98,6 +111,7 @@ void send_gone(Turn& turn, SessionId session, std::string reason) {
     gone.version = ++turn.state.version;
     gone.state = AssignmentState::gone;
     gone.reason = std::move(reason);
+    gone.retry_after_ms = retry_after_ms(turn);
     turn.act(ToConsumer{session, std::move(gone)});
 }
 

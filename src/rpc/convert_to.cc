@@ -128,6 +128,7 @@ v1::Assignment to_proto(const Assignment& assignment) {
     message.set_reason(assignment.reason);
     message.set_data_server(assignment.data_server);
     message.set_keepalive_ms(assignment.keepalive_ms);
+    message.set_retry_after_ms(assignment.retry_after_ms);
     set_permission(message, assignment);
     return message;
 }

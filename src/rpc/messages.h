@@ -235,6 +235,7 @@ struct Assignment {
     std::optional<TicketBytes> ticket;
     std::optional<SessionKeyBytes> session_key;
     std::uint32_t keepalive_ms = 0;
+    std::uint32_t retry_after_ms = 0;  // unless ready
 };
 
 // ------------------------------------------------------------------------------- each direction

@@ -8,6 +8,7 @@
 #include <penstock/consumer.h>
 #include <penstock/publisher.h>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <poll.h>
@@ -18,6 +19,7 @@ namespace penstock {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::HasSubstr;
 
 /// A data server's port: a socket and the words of the handshake.
 class DataPort {
@@ -491,6 +493,23 @@ class ConsumerTest : public testing::Test {
     std::optional<Error> error;
     std::chrono::nanoseconds stamp{0};
 };
+
+TEST(LonelyConsumer, EndsWhenNoPresenceHasAnsweredAndSaysWhenToAskAgain) {
+    ConsumerOptions options;
+    options.presence = {"127.0.0.1:1"};
+    options.stream = "camera";
+    const auto consumer = Consumer::open(options);
+    ASSERT_TRUE(consumer.ok());
+    std::array<Datagram, 1> datagrams;
+    const auto opened_at = std::chrono::steady_clock::now();
+    const auto received = (*consumer)->receive(datagrams, 60s);
+    ASSERT_FALSE(received.ok());
+    EXPECT_EQ(received.error().code, ErrorCode::unavailable);
+    EXPECT_THAT(received.error().message, HasSubstr("no presence server has answered ("));
+    EXPECT_THAT(received.error().message, HasSubstr("; ask again in 5s"));
+    EXPECT_GE(std::chrono::steady_clock::now() - opened_at, 5s);
+    EXPECT_EQ((*consumer)->status().state, ConsumerState::ended);
+}
 
 TEST_F(ConsumerTest, ReceivesFromWherePresenceSentIt) {
     open(1500ms);

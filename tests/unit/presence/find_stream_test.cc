@@ -24,6 +24,7 @@ TEST(FindStream, TellsAConsumerOfAnUnknownStreamAtOnceThatItIsGone) {
     ASSERT_EQ(consumer.told.size(), 1);
     EXPECT_EQ(consumer.told[0].state, AssignmentState::gone);
     EXPECT_EQ(consumer.told[0].reason, "news: no publisher offers the stream");
+    EXPECT_EQ(consumer.told[0].retry_after_ms, 1'000);
     EXPECT_TRUE(consumer.is_closed);
     EXPECT_TRUE(world.state.streams.empty()) << "asking costs no memory";
 }
@@ -34,6 +35,7 @@ TEST(FindStream, WaitsAsLongAsTheConsumerWants) {
     world.pass(1'999ms);
     EXPECT_EQ(consumer.state(), AssignmentState::wait);
     EXPECT_EQ(consumer.told.back().reason, "no publisher offers the stream");
+    EXPECT_EQ(consumer.told.back().retry_after_ms, 1'000) << "for who would rather not wait";
     EXPECT_FALSE(consumer.is_closed);
     world.pass(1ms);
     EXPECT_EQ(consumer.state(), AssignmentState::gone);
