@@ -57,7 +57,7 @@ Result<void> open_port(const std::string& devargs, Wires& wires) {
     // be promiscuous receives everything anyway.
     rte_eth_promiscuous_enable(opened.id());
     const auto give_up = steady_clock::now() + kLinkPatience;
-    while (!opened.link_is_up()) {
+    while (opened.link() != LinkState::up) {
         if (steady_clock::now() > give_up) {
             return wrong(ErrorCode::timed_out,
                          fmt::format("port {} has no link after {} s: check the wire between it "

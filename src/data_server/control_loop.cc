@@ -95,9 +95,13 @@ Result<void> ControlLoop::watch(int fd, std::uint64_t what) {
 
 void ControlLoop::run() {
     bool busy = true;
+    Watchdog::ready();
     while (!stopping_) {
         busy = wait_and_serve(busy ? 0 : kTickMs);
         const std::uint64_t now = now_ms();
+        if (server_.do_workers_move()) {
+            watchdog_.feed(now);
+        }
         if (now - trouble_at_ms_ >= kTroubleIntervalMs) {
             trouble_at_ms_ = now;
             counters_.write_trouble();

@@ -5,6 +5,7 @@
 #include "data_server/data_server.h"
 #include "data_server/machine.h"
 #include "data_server/presence_session.h"
+#include "data_server/watchdog.h"
 #include "data_server/workers.h"
 
 #include <penstock/result.h>
@@ -27,7 +28,8 @@ class ControlLoop {
                                                        DataServer& server,
                                                        PresenceSession& presence);
 
-    /// Until SIGTERM, SIGINT or SIGHUP. SIGUSR1 writes all counters to the log.
+    /// Until SIGTERM, SIGINT or SIGHUP. SIGUSR1 writes all counters to the log. A worker that hangs
+    /// goes unfed to the watchdog.
     void run();
     /// Lets what clients are to be told leave: until it has or `most` has passed.
     void flush(std::chrono::milliseconds most);
@@ -56,6 +58,7 @@ class ControlLoop {
     DataServer& server_;
     PresenceSession& presence_;
     CountersLog counters_;
+    Watchdog watchdog_;
     UniqueFd epoll_;
     UniqueFd signals_;
     bool stopping_ = false;

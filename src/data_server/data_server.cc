@@ -285,6 +285,8 @@ void DataServer::report_load(std::uint64_t now_ms) {
     LoadSnapshot now = outputs_.measure();
     LoadReport load = make_load_report(snapshot_, now, limits_);
     snapshot_ = std::move(now);
+    liveness_.look(snapshot_, now_ms, load);
+    say_trouble(load);
     if (!attached_) {
         return;
     }
@@ -305,6 +307,26 @@ void DataServer::report_load(std::uint64_t now_ms) {
     }
     load.streams = stream_loads_.changed(loads);
     outputs_.send_load(load);
+}
+
+/// New streams go to ports that have a link; the log says when one loses it, or a worker hangs.
+void DataServer::say_trouble(const LoadReport& load) {
+    has_link_.resize(load.ports.size(), true);
+    for (std::size_t port = 0; port < load.ports.size(); ++port) {
+        const bool has_link = load.ports[port].link != control::LinkState::down;
+        if (has_link != has_link_[port]) {
+            has_link_[port] = has_link;
+            streams_.set_link(static_cast<std::uint8_t>(port), has_link);
+            log_warning(fmt::format("port {} has {} link", port, has_link ? "its" : "no"));
+        }
+    }
+    if (load.stuck_workers != stuck_workers_) {
+        stuck_workers_ = load.stuck_workers;
+        log_warning(stuck_workers_.empty() ? std::string("all workers move again")
+                                           : fmt::format("worker {} has not moved for {} ms",
+                                                         fmt::join(stuck_workers_, ", "),
+                                                         Liveness::kStuckMs));
+    }
 }
 
 }  // namespace penstock

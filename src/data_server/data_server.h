@@ -54,6 +54,8 @@ class DataServer {
         return join_.counters();
     }
     [[nodiscard]] bool is_attached() const noexcept { return attached_; }
+    /// Whether every worker has moved lately.
+    [[nodiscard]] bool do_workers_move() const noexcept { return liveness_.do_workers_move(); }
     /// Session messages that wait for room to be sent.
     [[nodiscard]] std::size_t waiting_frames() const noexcept { return outbox_.size(); }
     [[nodiscard]] std::uint64_t lost_frames() const noexcept { return lost_frames_; }
@@ -69,6 +71,7 @@ class DataServer {
     void report_streams(std::uint64_t now_ms);
     void report(StreamId stream);
     void report_load(std::uint64_t now_ms);
+    void say_trouble(const LoadReport& load);
     [[nodiscard]] std::size_t consumers_of(StreamId stream) const;
 
     JoinHandler join_;
@@ -84,7 +87,10 @@ class DataServer {
     std::uint64_t load_sequence_ = 0;
     std::uint64_t load_at_ms_ = 0;
     LoadSnapshot snapshot_;
+    Liveness liveness_;
     std::uint64_t refusal_told_at_ms_ = 0;
+    std::vector<bool> has_link_;  // by port, as logged
+    std::vector<std::uint32_t> stuck_workers_;
     bool attached_ = false;
     bool trouble_told_ = false;  // of the present absence of presence
 };

@@ -104,6 +104,18 @@ void offer_egress(const LoadReport& report, std::size_t ports, Largest& largest)
     }
 }
 
+control::LinkState told(LinkState state) noexcept {
+    switch (state) {
+        case LinkState::up:
+            return control::LinkState::up;
+        case LinkState::down:
+            return control::LinkState::down;
+        case LinkState::unknown:
+            break;
+    }
+    return control::LinkState::unknown;
+}
+
 }  // namespace
 
 LoadReport make_load_report(const LoadSnapshot& before,
@@ -136,6 +148,28 @@ LoadReport make_load_report(const LoadSnapshot& before,
     report.copies = now.copies;
     report.drops = now.drops;
     return report;
+}
+
+void Liveness::look(const LoadSnapshot& now, std::uint64_t now_ms, LoadReport& report) {
+    std::vector<std::uint64_t> received(now.ports.size(), 0);
+    for (const QueueSnapshot& queue : now.queues) {
+        received[queue.port] += queue.rx_packets;
+    }
+    std::vector<std::uint64_t> turns;
+    for (const WorkerSnapshot& worker : now.workers) {
+        turns.push_back(worker.turns);
+    }
+    ports_.look(received, now_ms);
+    workers_.look(turns, now_ms);
+    for (std::size_t port = 0; port < now.ports.size(); ++port) {
+        report.ports.push_back({told(now.ports[port].link), ports_.still_ms(port)});
+    }
+    for (std::size_t worker = 0; worker < turns.size(); ++worker) {
+        if (workers_.still_ms(worker) >= kStuckMs) {
+            report.stuck_workers.push_back(static_cast<std::uint32_t>(worker));
+        }
+    }
+    workers_move_ = report.stuck_workers.empty();
 }
 
 std::vector<StreamLoad> StreamLoadDiff::changed(std::span<const StreamLoad> now) {

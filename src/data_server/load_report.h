@@ -1,6 +1,8 @@
 #pragma once
 
 #include "data_server/control_messages.h"
+#include "data_server/standstill.h"
+#include "dpdk/linux_link.h"
 
 #include <cstdint>
 #include <optional>
@@ -23,12 +25,14 @@ struct QueueSnapshot {
 struct WorkerSnapshot {
     std::uint64_t busy_cycles = 0;
     std::uint64_t idle_cycles = 0;
+    std::uint64_t turns = 0;  // finished or begun
 };
 
 struct PortSnapshot {
     std::optional<std::uint64_t> missed;     // lost by the NIC so far, for want of a descriptor or
                                              // of an mbuf; nullopt: not supported
     std::uint64_t link_bits_per_second = 0;  // 0: unknown
+    LinkState link = LinkState::unknown;
 };
 
 /// Every counter at one moment.
@@ -60,6 +64,24 @@ inline constexpr double kLossLimit = 0.01;
 LoadReport make_load_report(const LoadSnapshot& before,
                             const LoadSnapshot& now,
                             const LoadLimits& limits);
+
+/// Which ports hear nothing and which workers do not move, from one report to the next.
+class Liveness {
+  public:
+    /// Sets `ports` and `stuck_workers` of the report that is made of this snapshot.
+    void look(const LoadSnapshot& now, std::uint64_t now_ms, LoadReport& report);
+    /// At the newest look.
+    [[nodiscard]] bool do_workers_move() const noexcept { return workers_move_; }
+
+    /// A turn takes microseconds; one that has no end for so long is caught in something. Well
+    /// above what a scheduler takes a CPU away for.
+    static constexpr std::uint64_t kStuckMs = 700;
+
+  private:
+    Standstill ports_;
+    Standstill workers_;
+    bool workers_move_ = true;
+};
 
 /// At most control::kLoadStreamsMax of `now` that differ from their namesake in `reported`,
 /// starting behind the stream reported last, so that every changed stream has its turn. Updates

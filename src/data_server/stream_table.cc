@@ -25,7 +25,8 @@ StreamTable::StreamTable(StreamTableConfig config,
       workers_(workers),
       udp_port_used_(config_.udp_port_last - config_.udp_port_first + 1U, false),
       worker_streams_(workers.size(), 0),
-      port_streams_(config_.ports.size(), 0) {}
+      port_streams_(config_.ports.size(), 0),
+      port_has_link_(config_.ports.size(), true) {}
 
 Result<std::uint16_t> StreamTable::take_udp_port() {
     // In rotation: a port just closed is the last to be used again, so that stragglers of the old
@@ -42,6 +43,18 @@ Result<std::uint16_t> StreamTable::take_udp_port() {
                  fmt::format("all UDP ports {}-{} are in use; widen --stream-ports",
                              config_.udp_port_first,
                              config_.udp_port_last)};
+}
+
+std::uint8_t StreamTable::port_for_stream() const noexcept {
+    std::uint8_t best = 0;
+    for (std::uint8_t port = 1; port < port_streams_.size(); ++port) {
+        if (port_has_link_[port] != port_has_link_[best]
+                ? port_has_link_[port]
+                : port_streams_[port] < port_streams_[best]) {
+            best = port;
+        }
+    }
+    return best;
 }
 
 Result<Endpoint> StreamTable::open(StreamId stream, const std::string& name) {
@@ -71,7 +84,7 @@ Result<Endpoint> StreamTable::open(StreamId stream, const std::string& name) {
     Entry& entry = streams_[stream];
     entry.stream = *made;
     entry.name = name;
-    entry.home_port = least(port_streams_);
+    entry.home_port = port_for_stream();
     entry.endpoint = {config_.ports[entry.home_port].address, *udp_port};
     entry.awaited.assign(workers_.size(), 0);
     entry.awaited[owner] = workers_[owner].send(OpenStream{*made});

@@ -54,11 +54,15 @@ class StreamTable {
     StreamTable(StreamTableConfig config, StreamMemory& memory, std::span<WorkerCommands> workers);
 
     /// Begins to open a stream at the least used port and worker, on the next UDP port in rotation.
+    /// A port without link is taken only if none has one.
     /// Returns: where publisher and consumers send to.
     /// Errors:  exhausted, with the limit that is reached.
     Result<Endpoint> open(StreamId stream, const std::string& name);
     /// Begins to close it, with every flow in it. It may be opened again at once, elsewhere.
     void close(StreamId stream);
+
+    /// `port`: 0..ports-1; ports have a link unless this says otherwise.
+    void set_link(std::uint8_t port, bool has_link) { port_has_link_.at(port) = has_link; }
 
     // Each names an open stream (an unknown one is left alone).
     void set_publisher(StreamId stream, const Endpoint& address, FlowId flow);
@@ -149,6 +153,7 @@ class StreamTable {
     };
 
     Result<std::uint16_t> take_udp_port();
+    [[nodiscard]] std::uint8_t port_for_stream() const noexcept;
     [[nodiscard]] bool have_applied(const std::vector<std::uint64_t>& awaited) const;
     void send_to_others(const WorkerCommand& command,
                         std::uint8_t owner,
@@ -174,6 +179,7 @@ class StreamTable {
     std::uint32_t next_udp_port_ = 0;            // offset in the range
     std::vector<std::uint32_t> worker_streams_;  // owned, closing ones included
     std::vector<std::uint32_t> port_streams_;    // at home on each port, closing ones included
+    std::vector<bool> port_has_link_;
     std::uint64_t closed_copy_bytes_ = 0;
 };
 

@@ -186,11 +186,13 @@ LoadSnapshot Workers::measure(const Machine& machine, std::uint64_t link_bits_pe
         snapshot.ports.push_back({.missed = lost_by_nic(losses),
                                   .link_bits_per_second = link_bits_per_second != 0
                                                               ? link_bits_per_second
-                                                              : port.link_bits_per_second()});
+                                                              : port.link_bits_per_second(),
+                                  .link = port.link()});
     }
     for (std::size_t worker = 0; worker < states_.size(); ++worker) {
         const WorkerCounters& counters = states_[worker]->counters;
-        snapshot.workers.push_back({counters.busy_cycles.read(), counters.idle_cycles.read()});
+        snapshot.workers.push_back(
+            {counters.busy_cycles.read(), counters.idle_cycles.read(), counters.iterations.read()});
         snapshot.copies += counters.copies.read();
         snapshot.packets_in += counters.content.read();
         for (const Counter& drops : counters.drops) {

@@ -113,6 +113,13 @@ bool driver_counts_losses(std::string_view driver) noexcept {
     return std::find(kSilent.begin(), kSilent.end(), driver) == kSilent.end();
 }
 
+/// Those that do not call their link up from start to stop, whatever happens to it.
+bool driver_follows_link(std::string_view driver) noexcept {
+    constexpr std::array<std::string_view, 5> kAlwaysUp{
+        "net_af_packet", "net_af_xdp", "net_null", "net_pcap", "net_ring"};
+    return std::find(kAlwaysUp.begin(), kAlwaysUp.end(), driver) == kAlwaysUp.end();
+}
+
 Error port_error(ErrorCode code, const PortInfo& info, std::string_view what) {
     return Error{code, fmt::format("port {} ({}): {}", info.name, info.driver, what)};
 }
@@ -434,9 +441,15 @@ std::uint64_t Port::link_bits_per_second() const noexcept {
     return link.link_speed * kBitsPerMegabit;
 }
 
-bool Port::link_is_up() const noexcept {
+LinkState Port::link() const noexcept {
+    if (!driver_follows_link(info_.driver)) {
+        return info_.interface_index != 0 ? linux_link(info_.interface_index) : LinkState::unknown;
+    }
     rte_eth_link link{};
-    return rte_eth_link_get_nowait(id(), &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+    if (rte_eth_link_get_nowait(id(), &link) != 0) {
+        return LinkState::unknown;
+    }
+    return link.link_status == RTE_ETH_LINK_UP ? LinkState::up : LinkState::down;
 }
 
 PortLosses Port::losses() const noexcept {

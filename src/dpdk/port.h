@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/net_address.h"
+#include "dpdk/linux_link.h"
 #include "dpdk/port_limits.h"
 
 #include <penstock/result.h>
@@ -109,7 +110,9 @@ class Port {
     [[nodiscard]] std::uint16_t tx_descriptors() const noexcept { return tx_descriptors_; }
     /// Bits per second, 0 if the driver does not know. May change while the port runs.
     [[nodiscard]] std::uint64_t link_bits_per_second() const noexcept;
-    [[nodiscard]] bool link_is_up() const noexcept;
+    /// Of the first device: as its driver says, or Linux if the driver only passes its packets on;
+    /// unknown for drivers that always say "up". One or two system calls with the latter.
+    [[nodiscard]] LinkState link() const noexcept;
     [[nodiscard]] PortLosses losses() const noexcept;
 
   private:

@@ -1,5 +1,6 @@
 #include "presence/attach.h"
 
+#include "presence/data_trouble.h"
 #include "presence/duty.h"
 #include "presence/find_stream.h"
 #include "presence/move_stream.h"
@@ -305,6 +306,8 @@ void attach(Turn& turn, SessionId session, const control::DataServerHello& hello
     server.clock_at = turn.now;
     server.load.reset();
     server.load_refused = false;
+    server.ports.assign(hello.ports.size(), Part{});
+    server.workers = Part{};
     server.reservations.clear();
     server.reported.clear();
     server.reports_done = false;
@@ -347,7 +350,9 @@ void take_load(Turn& turn, DataServer& server, control::LoadReport load) {
     server.load->utilisation = std::min(server.load->utilisation, 1.0);
     server.load_at = turn.now;
     drop_shown_reservations(server, turn.now);
+    watch_parts(turn, server);
     rank(turn.state, server, turn.now);
+    leave_trouble(turn, server);
     retry_unplaced(turn, server);
     go_on_draining(turn, server);
 }

@@ -211,7 +211,7 @@ void go_on_draining(Turn& turn, DataServer& server) {
     for (const StreamId id : here) {
         Stream& stream = *find(turn.state, id);
         if (is_over) {
-            leave_at_once(turn, stream);
+            leave_at_once(turn, stream, "drain of data server " + server.name);
         } else if (stream.move.has_value() || begin_move(turn, stream)) {
             ++moves;
         }

@@ -19,6 +19,8 @@ namespace penstock::presence {
 #define PENSTOCK_EVENT_KINDS(X)                                                       \
     X(server_attached,    "a data server said hello and has reported its streams")    \
     X(server_gone,        "a data server's session broke off or fell silent")         \
+    X(data_down,          "a data server cannot relay: a port or a worker fails")     \
+    X(data_up,            "what kept a data server from relaying is over for a while") \
     X(load_refused,       "a data server reports a load that is no number 0..1")      \
     X(adopted,            "a data server had a stream open that presence did not know") \
     X(recovered,          "all of a former presence's data servers are back, or late")  \

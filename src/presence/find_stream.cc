@@ -1,5 +1,6 @@
 #include "presence/find_stream.h"
 
+#include "presence/data_trouble.h"
 #include "presence/open_stream.h"
 #include "presence/placement.h"
 #include "presence/sessions.h"
@@ -288,7 +289,9 @@ void request_stream(Turn& turn, SessionId session, const control::ConsumerReques
 
 void renew_ticket(Turn& turn, Consumer& consumer, const control::ConsumerRenew& renew) {
     if (renew.version == consumer.version) {
-        send_assignment(turn, *find(turn.state, consumer.stream), consumer);
+        Stream& stream = *find(turn.state, consumer.stream);
+        take_complaint(turn, stream, consumer.id);
+        send_assignment(turn, stream, consumer);
     }
 }
 

@@ -203,7 +203,7 @@ void close_move(Turn& turn, Stream& stream) {
     }
 }
 
-void leave_at_once(Turn& turn, Stream& stream) {
+void leave_at_once(Turn& turn, Stream& stream, const std::string& trigger) {
     const bool has_it = stream.step == StreamStep::started || stream.step == StreamStep::opening;
     if (!has_it || !stream.publisher_session || is_in_two_places(stream)) {
         return;
@@ -216,7 +216,7 @@ void leave_at_once(Turn& turn, Stream& stream) {
         }
     }
     DataServer& server = *find_server(turn.state, stream.server);
-    stream.trigger = "drain of data server " + server.name;
+    stream.trigger = trigger;
     forget_flows(turn.state, stream);
     take_off(turn.state, stream);
     stream.lost_server = server.name;

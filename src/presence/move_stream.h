@@ -35,8 +35,8 @@ bool go_on_at_other(Turn& turn, Stream& stream);
 /// The stream is stopped or closed: at both.
 void close_move(Turn& turn, Stream& stream);
 
-/// The time for moving is over: the stream is taken from its data server and assigned afresh, if
-/// another one can take it.
-void leave_at_once(Turn& turn, Stream& stream);
+/// There is no time for moving: the stream is taken from its data server and assigned afresh, if
+/// another one can take it. `trigger`: why, as `explain` says it.
+void leave_at_once(Turn& turn, Stream& stream, const std::string& trigger);
 
 }  // namespace penstock::presence

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "presence/attach.h"
+#include "presence/data_trouble.h"
 #include "presence/move_stream.h"
 #include "presence/placement.h"
 #include "presence/recover.h"
@@ -372,6 +373,9 @@ void take_publisher_report(Turn& turn, Stream& stream, const control::PublisherR
     }
     stream.acknowledged = true;
     stream.trouble = report.trouble;
+    if (!report.trouble.empty()) {
+        take_complaint(turn, stream, stream.publisher);
+    }
     if (stream.desired == DesiredState::start && stream.step == StreamStep::started) {
         if (report.transmitting && !stream.transmitting) {
             turn.log(about(stream, EventKind::transmitting));

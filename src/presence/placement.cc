@@ -1,6 +1,7 @@
 #include "presence/placement.h"
 
 #include "base/units.h"
+#include "presence/data_trouble.h"
 #include "presence/duty.h"
 #include "presence/state.h"
 
@@ -22,6 +23,7 @@ enum class Unfit {
     silent,
     unmeasured,
     unsteady,
+    troubled,
     cordoned,
     draining,
     streams,
@@ -75,6 +77,9 @@ Unfit unfitness(const State& state, const DataServer& server, const Stream* stre
     if (server.was_silent) {
         return Unfit::unsteady;
     }
+    if (!why_unusable(server).empty()) {
+        return Unfit::troubled;
+    }
     if (stream != nullptr && stream->refusals.contains(server.name)) {
         return Unfit::refused;
     }
@@ -94,6 +99,8 @@ std::string unfit_reason(const State& state, const DataServer& server, const Str
         case Unfit::unsteady:
             return fmt::format("it was silent and has to report for {} before it is given streams",
                                format_duration(kSteadyPeriod));
+        case Unfit::troubled:
+            return "its " + why_unusable(server);
         case Unfit::cordoned:
             return "it is cordoned";
         case Unfit::draining:

@@ -1,5 +1,6 @@
 #include "presence/queries.h"
 
+#include "presence/data_trouble.h"
 #include "presence/duty.h"
 
 #include <fmt/format.h>
@@ -38,7 +39,10 @@ std::string_view state_word(const State& state, const DataServer& server, Monoto
         return is_empty(server) ? "drained" : "draining";
     }
     const bool is_young = server.load.has_value() && now - server.load_at < kReportAgeMax;
-    return is_young ? "attached" : "stale";
+    if (!is_young) {
+        return "stale";
+    }
+    return troubles_of(server).empty() ? "attached" : "degraded";
 }
 
 control::ServerInfo info_of(const State& state, const DataServer& server, MonotonicTime now) {
@@ -47,6 +51,7 @@ control::ServerInfo info_of(const State& state, const DataServer& server, Monoto
     info.boot_id = server.hello.boot_id;
     info.state = state_word(state, server, now);
     info.ports = server.hello.ports;
+    info.trouble = troubles_of(server);
     info.load = server.load;
     info.generation_sent = server.generation_sent;
     info.generation_applied = server.generation_applied;

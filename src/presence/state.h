@@ -52,14 +52,18 @@ inline constexpr std::chrono::seconds kMovePatience{5};       // for content at 
 inline constexpr std::chrono::seconds kMovePause{10};         // before that place is tried again
 inline constexpr std::chrono::seconds kLeavePatience{20};     // for consumers, with the old one
 inline constexpr std::size_t kMovesAtOnce = 32;               // away from one data server
-inline constexpr std::chrono::seconds kStartPatience{5};      // least wait for a present publisher
-inline constexpr std::chrono::seconds kTroubleRenewal{5};     // new ticket for one in trouble
-inline constexpr std::chrono::seconds kGoneStreamKept{60};    // for `explain`
-inline constexpr std::chrono::hours kWaitMax{24 * 365};       // of a consumer; longer is for ever
-inline constexpr std::chrono::seconds kKeepalive{5};          // of consumers, on the data network
-inline constexpr std::size_t kExplainedMax = 10'000;      // decisions kept with their candidates
-inline constexpr std::size_t kRetriesAtOnce = 64;         // of unplaced streams, by a load report
-inline constexpr std::size_t kSetBytesMax = 200U << 10U;  // leaves room in kMessageBytesMax
+inline constexpr std::chrono::seconds kPortSilence{1};        // then a port may be deaf
+inline constexpr std::chrono::seconds kDeafPortRest{10};      // before it is tried again
+inline constexpr std::chrono::seconds kPartSteady{2};         // without trouble, to be used again
+inline constexpr std::chrono::seconds kDisbelief{60};         // of peers that have complained
+inline constexpr std::chrono::seconds kStartPatience{5};    // least wait for a present publisher
+inline constexpr std::chrono::seconds kTroubleRenewal{5};   // new ticket for one in trouble
+inline constexpr std::chrono::seconds kGoneStreamKept{60};  // for `explain`
+inline constexpr std::chrono::hours kWaitMax{24 * 365};     // of a consumer; longer is for ever
+inline constexpr std::chrono::seconds kKeepalive{5};        // of consumers, on the data network
+inline constexpr std::size_t kExplainedMax = 10'000;        // decisions kept with their candidates
+inline constexpr std::size_t kRetriesAtOnce = 64;           // of unplaced streams, by a load report
+inline constexpr std::size_t kSetBytesMax = 200U << 10U;    // leaves room in kMessageBytesMax
 inline constexpr std::uint16_t kTicketKeyId = 1;
 static_assert(kSetBytesMax < control::kMessageBytesMax);
 static_assert(kLoadInterval < kReportAgeMax && kReportAgeMax < kDataServerSilence);
@@ -92,6 +96,13 @@ struct Watchers {
     bool operator==(const Watchers&) const = default;
 };
 
+/// A port of a data server, or all its workers: what keeps it from relaying.
+struct Part {
+    std::string trouble;          // "": nothing
+    MonotonicTime over_at;        // not before
+    std::set<PeerId> complaints;  // of a port: since it was silent
+};
+
 struct DataServer {
     std::string name;
     control::DataServerHello hello;
@@ -104,6 +115,8 @@ struct DataServer {
     MonotonicTime load_at;
     bool load_refused = false;                      // the newest report was no number 0..1
     std::vector<control::StreamLoad> stream_loads;  // the newest of each stream, by id
+    std::vector<Part> ports;                        // as in the hello
+    Part workers;
     std::optional<MonotonicTime> handed_out_at;
     std::vector<Reservation> reservations;
     std::optional<Rank> rank;    // its place among the eligible ones
@@ -196,6 +209,7 @@ struct Stream {
     std::map<std::string, std::string> refusals;  // data server → why, in this attempt
     MonotonicTime refusals_end = kNever;          // when those may be asked again
     std::optional<MonotonicTime> displaced_since;
+    MonotonicTime believed_from;                     // when its peers complain of a port
     std::string trigger;                             // what the attempt answers
     std::optional<Move> move;                        // while started
     std::optional<MonotonicTime> handed_out_before;  // of its data server, before this attempt

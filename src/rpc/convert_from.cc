@@ -61,6 +61,18 @@ Measure measure_from(const v1::Measure& message) {
     return message.supported() ? Measure(message.share()) : Measure();
 }
 
+/// A state that is not known here says nothing.
+LinkState link_from(v1::LinkState state) {
+    switch (state) {
+        case v1::LINK_STATE_UP:
+            return LinkState::up;
+        case v1::LINK_STATE_DOWN:
+            return LinkState::down;
+        default:
+            return LinkState::unknown;
+    }
+}
+
 Result<DataServerMessage> from(const v1::DataServerHello& message) {
     if (!is_name(message.name())) {
         return bad_name("data server");
@@ -101,8 +113,10 @@ Result<DataServerMessage> from(const v1::DataServerHello& message) {
 
 Result<DataServerMessage> from(const v1::LoadReport& message) {
     if (static_cast<std::size_t>(message.queues_size()) > kQueuesMax ||
-        static_cast<std::size_t>(message.streams_size()) > kLoadStreamsMax) {
-        return invalid("a load report has too many queues or streams");
+        static_cast<std::size_t>(message.streams_size()) > kLoadStreamsMax ||
+        static_cast<std::size_t>(message.ports_size()) > kPortsMax ||
+        static_cast<std::size_t>(message.stuck_workers_size()) > kQueuesMax) {
+        return invalid("a load report has too many queues, streams, ports or workers");
     }
     if (message.monotonic_ms() > kClockMsMax) {
         return invalid("clock of the load report is out of range");
@@ -136,6 +150,10 @@ Result<DataServerMessage> from(const v1::LoadReport& message) {
                                 stream.ring_packets(),
                                 stream.ring_bytes()});
     }
+    for (const v1::PortLoad& port : message.ports()) {
+        load.ports.push_back({link_from(port.link()), port.silent_ms()});
+    }
+    load.stuck_workers.assign(message.stuck_workers().begin(), message.stuck_workers().end());
     return DataServerMessage(std::move(load));
 }
 

@@ -24,6 +24,7 @@ v1::ServerInfo to_proto(const ServerInfo& info) {
     for (const Port& port : info.ports) {
         *message.add_ports() = to_proto(port);
     }
+    message.set_trouble(info.trouble);
     return message;
 }
 

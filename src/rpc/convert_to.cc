@@ -292,6 +292,16 @@ v1::LoadReport to_proto(const LoadReport& load) {
     for (const StreamLoad& stream : load.streams) {
         *message.add_streams() = to_proto(stream);
     }
+    for (const PortLoad& port : load.ports) {
+        v1::PortLoad& added = *message.add_ports();
+        added.set_link(port.link == LinkState::up     ? v1::LINK_STATE_UP
+                       : port.link == LinkState::down ? v1::LINK_STATE_DOWN
+                                                      : v1::LINK_STATE_UNKNOWN);
+        added.set_silent_ms(port.silent_ms);
+    }
+    for (const std::uint32_t worker : load.stuck_workers) {
+        message.add_stuck_workers(worker);
+    }
     return message;
 }
 

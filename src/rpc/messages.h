@@ -97,6 +97,13 @@ struct StreamLoad {
     bool operator==(const StreamLoad&) const = default;
 };
 
+enum class LinkState { unknown, up, down };
+
+struct PortLoad {
+    LinkState link = LinkState::unknown;
+    std::uint64_t silent_ms = 0;
+};
+
 struct LoadReport {
     std::uint64_t sequence = 0;
     std::uint64_t monotonic_ms = 0;
@@ -109,6 +116,8 @@ struct LoadReport {
     std::uint64_t copy_bytes = 0;
     std::uint64_t drops = 0;
     std::vector<StreamLoad> streams;
+    std::vector<PortLoad> ports;
+    std::vector<std::uint32_t> stuck_workers;
 };
 
 struct DesiredStream {

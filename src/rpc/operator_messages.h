@@ -15,7 +15,8 @@ namespace penstock::control {
 struct ServerInfo {
     std::string name;
     std::uint64_t boot_id = 0;
-    std::string_view state;  // attached, stale, cordoned, draining, drained, gone
+    // attached, stale, degraded, cordoned, draining, drained, gone
+    std::string_view state;
     std::uint64_t report_age_ms = 0;
     std::optional<LoadReport> load;
     double projected = 0;
@@ -26,6 +27,7 @@ struct ServerInfo {
     std::uint64_t generation_sent = 0;
     std::uint64_t generation_applied = 0;
     std::vector<Port> ports;
+    std::string trouble;
 };
 
 enum class ServerDuty : std::uint8_t { none, cordoned, draining };

@@ -119,7 +119,9 @@ bool Checker::is_watched(const DataServerModel& server, StreamId stream) const {
     return false;
 }
 
-void Checker::on_set_sent(const Node& node, const control::StreamSet& set) {
+void Checker::on_set_sent(const presence::State& state,
+                          const Node& node,
+                          const control::StreamSet& set) {
     const auto& server = static_cast<const DataServerModel&>(node);
     if (set.epoch < leads_.rbegin()->first) {
         leads_.rbegin()->second.is_disturbed = true;
@@ -132,7 +134,7 @@ void Checker::on_set_sent(const Node& node, const control::StreamSet& set) {
             set.open, [id = id](const auto& desired) { return desired.stream == id; });
         const bool goes = set.base_generation == 0 ? !stays && !set.keep_others
                                                    : std::ranges::count(set.close, id) > 0;
-        if (goes && is_watched(server, id)) {
+        if (goes && is_watched(server, id) && !was_degraded(state, server)) {
             fail("I7",
                  fmt::format("a presence that recovers has {} close {}, which is published and "
                              "watched there",
@@ -147,11 +149,22 @@ bool Checker::claims_publisher(const std::optional<Endpoint>& place, StreamId st
            server_at(*place).join().publisher_of(stream) != nullptr;
 }
 
-bool Checker::was_lost(const presence::State& state, const DataServerModel& server) {
+bool Checker::has_happened(const presence::State& state,
+                           presence::EventKind kind,
+                           const DataServerModel& server) {
     const auto events = state.events.after(0, "", presence::EventLog::kEventsMax);
-    return std::ranges::any_of(events, [&server](const presence::LoggedEvent& event) {
-        return event.kind == presence::EventKind::server_gone && event.data_server == server.name();
+    return std::ranges::any_of(events, [&](const presence::LoggedEvent& event) {
+        return event.kind == kind && event.data_server == server.name();
     });
+}
+
+bool Checker::was_degraded(const presence::State& state, const DataServerModel& server) {
+    return has_happened(state, presence::EventKind::data_down, server);
+}
+
+bool Checker::was_lost(const presence::State& state, const DataServerModel& server) {
+    return was_degraded(state, server) ||
+           has_happened(state, presence::EventKind::server_gone, server);
 }
 
 bool Checker::can_expect(const presence::State& state, const DataServerModel& server) const {

@@ -35,7 +35,9 @@ class Checker {
     void on_boot(NodeId server) { obeyed_[server] = 0; }
     /// The data server has applied a set that said this epoch.
     void on_obeyed(NodeId server, std::uint64_t epoch);
-    void on_set_sent(const Node& server, const control::StreamSet& set);
+    void on_set_sent(const presence::State& state,
+                     const Node& server,
+                     const control::StreamSet& set);
     void on_desired_sent(const presence::State& state,
                          const Node& publisher,
                          const control::PublisherDesired& desired);
@@ -74,6 +76,12 @@ class Checker {
     [[nodiscard]] bool claims_publisher(const std::optional<Endpoint>& place,
                                         StreamId stream) const;
     /// This presence has had the data server's session and lost it: it may move its streams.
+    [[nodiscard]] static bool has_happened(const presence::State& state,
+                                           presence::EventKind kind,
+                                           const DataServerModel& server);
+    /// It said that it could not relay.
+    [[nodiscard]] static bool was_degraded(const presence::State& state,
+                                           const DataServerModel& server);
     [[nodiscard]] static bool was_lost(const presence::State& state, const DataServerModel& server);
     /// A presence can know that it has to wait for this data server: it was on record when that
     /// presence began to lead, or another one that was not has shown that the record has gaps. The

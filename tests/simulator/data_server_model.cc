@@ -55,6 +55,7 @@ void DataServerModel::on_start() {
     next_port_ = static_cast<std::uint16_t>(20'000 + around_.random.below(1'000));
     is_attached_ = false;
     load_sequence_ = 0;
+    heard_at_ms_ = clock_ms();
     Caller::on_start();
     tick(0);
 }
@@ -186,6 +187,7 @@ void DataServerModel::answer() {
 }
 
 void DataServerModel::on_datagram(const Datagram& datagram) {
+    heard_at_ms_ = clock_ms();
     SessionFrame frame;
     frame.source_mac.bytes = {0x02, 0, 0, 0, 0, 0x01};
     frame.source = datagram.source;
@@ -275,6 +277,11 @@ void DataServerModel::report_load() {
     load.monotonic_ms = clock_ms();
     load.utilisation = utilisation_;
     load.bottleneck = "worker 0 busy";
+    load.ports = {
+        {has_link_ ? control::LinkState::up : control::LinkState::down, clock_ms() - heard_at_ms_}};
+    if (is_stuck_) {
+        load.stuck_workers = {0};
+    }
     send(control::DataServerMessage(std::move(load)));
 }
 

@@ -27,6 +27,8 @@ class DataServerModel final : public Caller {
     void set_report_interval(nanoseconds interval) { report_interval_ = interval; }
     void set_utilisation(double utilisation) { utilisation_ = utilisation; }
     void set_streams_max(std::size_t most) { streams_max_ = most; }
+    void set_link(bool has_link) { has_link_ = has_link; }
+    void set_stuck(bool is_stuck) { is_stuck_ = is_stuck; }
 
     struct OpenStream {
         std::string name;
@@ -65,6 +67,8 @@ class DataServerModel final : public Caller {
     nanoseconds report_interval_;
     double utilisation_ = 0.1;
     std::size_t streams_max_ = 1000;
+    bool has_link_ = true;
+    bool is_stuck_ = false;  // its worker; what it says of it
 
     // Of one life of the process.
     std::uint64_t boot_id_ = 0;
@@ -75,6 +79,7 @@ class DataServerModel final : public Caller {
     std::uint16_t next_port_ = 20'000;
     bool is_attached_ = false;
     std::uint64_t load_sequence_ = 0;
+    std::uint64_t heard_at_ms_ = 0;  // on the data network
     JoinOutcome outcome_;
 };
 

@@ -22,7 +22,8 @@ void Faults::plan(std::size_t count) {
                  &Faults::break_calls, &Faults::slow_down,      &Faults::slow_reports,
                  &Faults::lose_store,  &Faults::lose_datagrams, &Faults::split,
                  &Faults::split,       &Faults::fill_server,    &Faults::load_server,
-                 &Faults::move_user,   &Faults::move_user});
+                 &Faults::move_user,   &Faults::move_user,      &Faults::lose_link,
+                 &Faults::stick_worker});
 }
 
 void Faults::plan_for_presence(std::size_t count) {
@@ -193,6 +194,31 @@ Timeline::Job Faults::load_server() {
     DataServerModel& server = pick(cast_.servers);
     server.set_utilisation(1.1 * around_.random.unit());
     return [&server] { server.set_utilisation(0.2); };
+}
+
+/// The data link of a server is cut, and it sees that it is, or another one is on the way.
+Timeline::Job Faults::lose_link() {
+    DataServerModel& server = pick(cast_.servers);
+    const bool sees_it = around_.random.chance(0.7);
+    const auto set = [this, &server, sees_it](bool is_cut) {
+        server.set_link(!is_cut || !sees_it);
+        for (const Node* node : cast_.all) {
+            if (node->kind() == NodeKind::publisher || node->kind() == NodeKind::consumer) {
+                around_.network->set_cut(Plane::data, server.id(), node->id(), is_cut);
+                around_.network->set_cut(Plane::data, node->id(), server.id(), is_cut);
+            }
+        }
+    };
+    around_.trace.say(around_.now(), "     the data link of {} is cut", server.name());
+    set(true);
+    return [set] { set(false); };
+}
+
+/// It says so; nothing else shows in here, where no content flows.
+Timeline::Job Faults::stick_worker() {
+    DataServerModel& server = pick(cast_.servers);
+    server.set_stuck(true);
+    return [&server] { server.set_stuck(false); };
 }
 
 Timeline::Job Faults::move_user() {

@@ -52,6 +52,8 @@ class Faults {
     Timeline::Job fill_server();
     Timeline::Job load_server();
     Timeline::Job move_user();
+    Timeline::Job lose_link();
+    Timeline::Job stick_worker();
 
     Timeline::Job crash(Node& node, bool is_host);
     Timeline::Job pause(Node& node);

@@ -250,7 +250,7 @@ void PresenceModel::perform(std::vector<presence::Action> actions) {
 
 void PresenceModel::perform(presence::ToDataServer& action) {
     if (const auto* set = std::get_if<control::StreamSet>(&action.message)) {
-        around_.checker->on_set_sent(around_.network->caller(action.session.value), *set);
+        around_.checker->on_set_sent(state_, around_.network->caller(action.session.value), *set);
     }
     around_.network->send(action.session.value, Side::presence, std::move(action.message));
 }

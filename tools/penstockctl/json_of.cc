@@ -100,10 +100,14 @@ void append_json(JsonWriter& json, const Message& message) {
             append_single(json, message, field);
             continue;
         }
-        // Every list an operator is shown is one of messages.
+        // Every list an operator is shown is one of messages or of numbers.
         json.begin_array();
         for (int n = 0; n < fields.FieldSize(message, &field); ++n) {
-            append_message(json, fields.GetRepeatedMessage(message, &field, n));
+            if (field.cpp_type() == FieldDescriptor::CPPTYPE_UINT32) {
+                json.value(fields.GetRepeatedUInt32(message, &field, n));
+            } else {
+                append_message(json, fields.GetRepeatedMessage(message, &field, n));
+            }
         }
         json.end_array();
     }

@@ -108,11 +108,23 @@ std::string table_of(const v1::ListConsumersReply& reply) {
     return table.text();
 }
 
+std::string text_of_link(v1::LinkState state) {
+    switch (state) {
+        case v1::LINK_STATE_UP:
+            return "up";
+        case v1::LINK_STATE_DOWN:
+            return "down";
+        default:
+            return "not told";
+    }
+}
+
 std::string page_of(const v1::ServerInfo& server) {
     const v1::LoadReport& load = server.load();
     std::string page;
     add_line(page, "server", server.name());
     add_line(page, "state", server.state());
+    add_line(page, "trouble", text_or_dash(server.trouble()));
     add_line(page, "boot id", text_of_id(server.boot_id()));
     add_line(page,
              "utilisation",
@@ -133,12 +145,16 @@ std::string page_of(const v1::ServerInfo& server) {
     add_line(page, "copies", fmt::format("{} ({} bytes)", load.copies(), load.copy_bytes()));
     add_line(page, "drops", load.drops());
     add_line(page, "packet pool in use", text_of(load.pool_use()));
-    Table ports({"PORT", "DRIVER", "ADDRESS", "LINK"});
-    for (const v1::Port& port : server.ports()) {
+    Table ports({"PORT", "DRIVER", "ADDRESS", "SPEED", "LINK", "SILENT FOR"});
+    for (int i = 0; i < server.ports_size(); ++i) {
+        const v1::Port& port = server.ports(i);
+        const bool is_reported = i < load.ports_size();
         ports.add({port.name(),
                    port.driver(),
                    text_of_address(port.address()),
-                   text_of_rate(port.link_bits_per_second())});
+                   text_of_rate(port.link_bits_per_second()),
+                   is_reported ? text_of_link(load.ports(i).link()) : "-",
+                   is_reported ? text_of_ms(load.ports(i).silent_ms()) : "-"});
     }
     Table queues(
         {"QUEUE OF PORT", "WORKER", "BUSY", "RX FILL", "TX SHORTFALL", "MISSED", "EGRESS"});

@@ -56,6 +56,63 @@ TEST(LoadReport, BusyIsTheShareOfCyclesWithWork) {
     EXPECT_EQ(report.bottleneck, "worker 0 busy");
 }
 
+/// Looks every 100 ms for `ms`, while the clock and what `change` does go on.
+LoadReport look(Liveness& liveness, LoadSnapshot& now, std::uint64_t& clock_ms, unsigned ms) {
+    LoadReport report;
+    for (unsigned passed = 0; passed < ms; passed += 100) {
+        clock_ms += 100;
+        report = LoadReport{};
+        liveness.look(now, clock_ms, report);
+    }
+    return report;
+}
+
+TEST(Liveness, SaysForHowLongAPortHasReceivedNothing) {
+    Liveness liveness;
+    LoadSnapshot now = snapshot(2, 1);
+    now.ports[0].link = LinkState::up;
+    std::uint64_t clock_ms = 5'000;
+    LoadReport report = look(liveness, now, clock_ms, 100);
+    EXPECT_EQ(report.ports.at(0).silent_ms, 0U);
+    report = look(liveness, now, clock_ms, 1'000);
+    EXPECT_EQ(report.ports.at(0).silent_ms, 1'000U);
+    EXPECT_EQ(report.ports.at(0).link, control::LinkState::up);
+    ++now.queues[1].rx_packets;
+    report = look(liveness, now, clock_ms, 100);
+    EXPECT_EQ(report.ports.at(0).silent_ms, 0U) << "by whichever worker";
+}
+
+TEST(Liveness, NamesAWorkerThatComesToNoEndOfItsTurn) {
+    Liveness liveness;
+    LoadSnapshot now = snapshot(2, 1);
+    std::uint64_t clock_ms = 5'000;
+    LoadReport report;
+    for (int looks = 0; looks < 7; ++looks) {
+        ++now.workers[0].turns;
+        report = look(liveness, now, clock_ms, 100);
+        EXPECT_TRUE(liveness.do_workers_move());
+    }
+    ++now.workers[0].turns;
+    report = look(liveness, now, clock_ms, 100);
+    EXPECT_EQ(report.stuck_workers, std::vector<std::uint32_t>{1});
+    EXPECT_FALSE(liveness.do_workers_move());
+    ++now.workers[1].turns;
+    report = look(liveness, now, clock_ms, 100);
+    EXPECT_TRUE(report.stuck_workers.empty());
+    EXPECT_TRUE(liveness.do_workers_move());
+}
+
+TEST(Liveness, BlamesNobodyForATimeInWhichItDidNotLookItself) {
+    Liveness liveness;
+    const LoadSnapshot now = snapshot(1, 1);
+    LoadReport report;
+    liveness.look(now, 1'000, report);
+    report = LoadReport{};
+    liveness.look(now, 61'000, report);
+    EXPECT_TRUE(report.stuck_workers.empty());
+    EXPECT_LT(report.ports.at(0).silent_ms, 1'000U);
+}
+
 TEST(LoadReport, UtilisationIsTheLargestShareNotAnAverage) {
     LoadSnapshot now = snapshot(2, 1);
     now.workers[0] = {10, 90};

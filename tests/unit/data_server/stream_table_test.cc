@@ -133,6 +133,15 @@ class TwiceSharedStreamTest : public SharedStreamTest {
     std::uint64_t newest_ = 0;
 };
 
+TEST_F(StreamTableTest, OpensStreamsAtPortsThatHaveALink) {
+    const IpAddress second = config().ports[1].address;
+    table.set_link(0, false);
+    EXPECT_EQ(open(kA).ip, second);
+    EXPECT_EQ(open(kB).ip, second) << "however many it has";
+    table.set_link(1, false);
+    EXPECT_EQ(open(StreamId{3}).ip, config().ports[0].address) << "none is better than another";
+}
+
 TEST_F(StreamTableTest, OpensAtTheOwnerFirst) {
     EXPECT_EQ(open(kA), (Endpoint{IpAddress::v4(0x0a5b0001), 20'000}));
     table.advance();

@@ -120,6 +120,8 @@ void World::report_load(ScriptedServer& server) {
                 stream.packets_in = 1 + load.monotonic_ms;
             }
         }
+        load.ports = server.ports;
+        load.stuck_workers = server.stuck_workers;
         take(FromDataServer{server.session, load});
     }
 }

@@ -40,6 +40,8 @@ struct ScriptedServer {
     std::uint64_t epoch_seen = 0;
     bool acknowledges = true;
     bool reports_load = true;
+    std::vector<control::PortLoad> ports;
+    std::vector<std::uint32_t> stuck_workers;
     std::set<std::string> refuses;  // names of streams
 
     SessionId session;  // none: away

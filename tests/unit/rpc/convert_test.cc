@@ -126,6 +126,7 @@ TEST(Convert, KeepsNotSupportedApartFromZero) {
     const auto message = from_proto(up);
     ASSERT_TRUE(message.ok());
     const QueueLoad& load = std::get<LoadReport>(*message).queues.at(0);
+    EXPECT_TRUE(std::get<LoadReport>(*message).ports.empty()) << "of a version that knows none";
     EXPECT_EQ(load.busy, Measure(0.0));
     EXPECT_EQ(load.rx_fill, Measure());
     const v1::LoadReport back = to_proto(std::get<LoadReport>(*message));

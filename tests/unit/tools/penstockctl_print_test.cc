@@ -49,6 +49,23 @@ v1::ExplainReply decision() {
     return reply;
 }
 
+TEST(PenstockctlPrint, ShowsWhatADataServerSuffersFrom) {
+    v1::ListServersReply reply;
+    v1::ServerInfo& server = *reply.add_servers();
+    server.set_name("ds1");
+    server.set_state("degraded");
+    server.set_trouble("port net0 (10.0.0.1) has no link; worker 3 does not move");
+    server.add_ports()->set_name("net0");
+    server.mutable_load()->add_ports()->set_link(v1::LINK_STATE_DOWN);
+    server.mutable_load()->add_stuck_workers(3);
+    EXPECT_THAT(json_of(server), HasSubstr(R"("stuck_workers":[3])"));
+    const std::string page = page_of(server);
+    EXPECT_THAT(page, HasSubstr("worker 3 does not move"));
+    EXPECT_THAT(page, HasSubstr("down"));
+    server.mutable_load()->mutable_ports(0)->set_link(v1::LINK_STATE_UNKNOWN);
+    EXPECT_THAT(page_of(server), HasSubstr("not told"));
+}
+
 TEST(PenstockctlPrint, AlignsNumbersToTheRightAndTextToTheLeft) {
     Table table({"NAME", "COUNT"});
     table.add({"a", "5"});
