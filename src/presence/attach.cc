@@ -45,7 +45,7 @@ void retry_unplaced(Turn& turn, DataServer& server) {
         }
         turn.state.retried_last = *next;
         Stream& stream = *find(turn.state, *next);
-        if (can_take(turn.state, server, stream)) {
+        if (can_take(turn.state, server, stream, turn.now)) {
             advance(turn, stream);
         }
     }
@@ -108,6 +108,32 @@ std::string objection(const State& state,
         return fmt::format("{} data servers are attached already", state.settings.data_servers_max);
     }
     return epoch_objection(state, hello.epoch_seen);
+}
+
+/// A process that had the name before another one had it is back: both live, on two hosts. They
+/// take turns as the one that is attached fails; too often, and the name gets no new streams. One
+/// that was only started again is a process that was never seen.
+void count_turn(Turn& turn, DataServer& server, std::uint64_t boot_id) {
+    if (server.hello.boot_id == boot_id) {
+        return;
+    }
+    const bool is_back = std::ranges::count(server.former_boots, boot_id) > 0;
+    server.former_boots.push_back(server.hello.boot_id);
+    if (server.former_boots.size() > kFormerBootsMax) {
+        server.former_boots.pop_front();
+    }
+    if (!is_back) {
+        return;
+    }
+    std::erase_if(server.turns, [&](MonotonicTime at) { return turn.now >= at + kTurnsPeriod; });
+    server.turns.push_back(turn.now);
+    if (server.turns.size() > kTurnsMost) {
+        server.turns.pop_front();
+        server.quarantined_until = turn.now + kQuarantine;
+        turn.log(about_server(server,
+                              EventKind::quarantined,
+                              "two processes take turns with its name: give each its own"));
+    }
 }
 
 DataServer& server_for(State& state, const control::DataServerHello& hello) {
@@ -298,6 +324,7 @@ void attach(Turn& turn, SessionId session, const control::DataServerHello& hello
         drop_session(turn, old);
     }
     server.session = session;
+    count_turn(turn, server, hello.boot_id);
     server.was_silent = server.was_silent && server.hello.boot_id == hello.boot_id;
     server.hello = hello;
     server.ticket_key =

@@ -21,6 +21,7 @@ namespace penstock::presence {
     X(server_gone,        "a data server's session broke off or fell silent")         \
     X(data_down,          "a data server cannot relay: a port or a worker fails")     \
     X(data_up,            "what kept a data server from relaying is over for a while") \
+    X(quarantined,        "two processes take turns with a name: it gets no streams for a while") \
     X(load_refused,       "a data server reports a load that is no number 0..1")      \
     X(adopted,            "a data server had a stream open that presence did not know") \
     X(recovered,          "all of a former presence's data servers are back, or late")  \

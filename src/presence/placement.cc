@@ -23,6 +23,7 @@ enum class Unfit {
     silent,
     unmeasured,
     unsteady,
+    quarantined,
     troubled,
     cordoned,
     draining,
@@ -61,7 +62,10 @@ Unfit over_limit(const Settings& settings, const DataServer& server, const Strea
     return Unfit::no;
 }
 
-Unfit unfitness(const State& state, const DataServer& server, const Stream* stream) {
+Unfit unfitness(const State& state,
+                const DataServer& server,
+                const Stream* stream,
+                MonotonicTime now) {
     if (!server.session) {
         return Unfit::away;
     }
@@ -77,6 +81,9 @@ Unfit unfitness(const State& state, const DataServer& server, const Stream* stre
     if (server.was_silent) {
         return Unfit::unsteady;
     }
+    if (now < server.quarantined_until) {
+        return Unfit::quarantined;
+    }
     if (!why_unusable(server).empty()) {
         return Unfit::troubled;
     }
@@ -86,8 +93,11 @@ Unfit unfitness(const State& state, const DataServer& server, const Stream* stre
     return over_limit(state.settings, server, stream);
 }
 
-std::string unfit_reason(const State& state, const DataServer& server, const Stream* stream) {
-    switch (unfitness(state, server, stream)) {
+std::string unfit_reason(const State& state,
+                         const DataServer& server,
+                         const Stream* stream,
+                         MonotonicTime now) {
+    switch (unfitness(state, server, stream, now)) {
         case Unfit::no:
             return "";
         case Unfit::away:
@@ -99,6 +109,8 @@ std::string unfit_reason(const State& state, const DataServer& server, const Str
         case Unfit::unsteady:
             return fmt::format("it was silent and has to report for {} before it is given streams",
                                format_duration(kSteadyPeriod));
+        case Unfit::quarantined:
+            return "two processes take turns with its name, which is in quarantine";
         case Unfit::troubled:
             return "its " + why_unusable(server);
         case Unfit::cordoned:
@@ -130,7 +142,8 @@ double reserved_of(const DataServer& server) {
 }
 
 std::optional<Rank> rank_of(const State& state, const DataServer& server, MonotonicTime now) {
-    if (unfitness(state, server, nullptr) != Unfit::no || now - server.load_at >= kReportAgeMax) {
+    if (unfitness(state, server, nullptr, now) != Unfit::no ||
+        now - server.load_at >= kReportAgeMax) {
         return std::nullopt;
     }
     const double projected = server.load->utilisation + reserved_of(server);
@@ -213,7 +226,7 @@ Decision place(State& state, const Stream& stream, MonotonicTime now) {
         looked_at.push_back(load_of(state, server, &stream, now));
     };
     const auto chosen = std::ranges::find_if(ranks, [&](const Rank& rank) {
-        return can_take(state, state.servers.find(rank.server)->second, stream);
+        return can_take(state, state.servers.find(rank.server)->second, stream, now);
     });
     if (state.servers.size() <= kCandidatesShown) {
         for (const auto& [name, server] : state.servers) {
@@ -236,8 +249,11 @@ Decision place(State& state, const Stream& stream, MonotonicTime now) {
     return least_busy(looked_at, placement_rules(state.settings), others);
 }
 
-bool can_take(const State& state, const DataServer& server, const Stream& stream) {
-    return server.rank.has_value() && unfitness(state, server, &stream) == Unfit::no;
+bool can_take(const State& state,
+              const DataServer& server,
+              const Stream& stream,
+              MonotonicTime now) {
+    return server.rank.has_value() && unfitness(state, server, &stream, now) == Unfit::no;
 }
 
 ServerLoad load_of(const State& state,
@@ -246,7 +262,7 @@ ServerLoad load_of(const State& state,
                    MonotonicTime now) {
     ServerLoad load;
     load.name = server.name;
-    load.unfit = unfit_reason(state, server, stream);
+    load.unfit = unfit_reason(state, server, stream, now);
     if (server.load.has_value()) {
         load.utilisation = server.load->utilisation;
         load.bottleneck = server.load->bottleneck;

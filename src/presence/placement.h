@@ -49,7 +49,10 @@ void unrank(State& state, DataServer& server);
 [[nodiscard]] Decision place(State& state, const Stream& stream, MonotonicTime now);
 
 /// Whether the data server could be given the stream now.
-[[nodiscard]] bool can_take(const State& state, const DataServer& server, const Stream& stream);
+[[nodiscard]] bool can_take(const State& state,
+                            const DataServer& server,
+                            const Stream& stream,
+                            MonotonicTime now);
 
 /// The data server as least_busy() wants it, seen for `stream` (nullptr: for any).
 [[nodiscard]] ServerLoad load_of(const State& state,

@@ -42,6 +42,9 @@ std::string_view state_word(const State& state, const DataServer& server, Monoto
     if (!is_young) {
         return "stale";
     }
+    if (now < server.quarantined_until) {
+        return "quarantined";
+    }
     return troubles_of(server).empty() ? "attached" : "degraded";
 }
 

@@ -56,6 +56,10 @@ inline constexpr std::chrono::seconds kPortSilence{1};        // then a port may
 inline constexpr std::chrono::seconds kDeafPortRest{10};      // before it is tried again
 inline constexpr std::chrono::seconds kPartSteady{2};         // without trouble, to be used again
 inline constexpr std::chrono::seconds kDisbelief{60};         // of peers that have complained
+inline constexpr std::size_t kTurnsMost = 3;                  // of two with one name, within
+inline constexpr std::chrono::seconds kTurnsPeriod{60};       // this; then it is in quarantine
+inline constexpr std::chrono::seconds kQuarantine{60};        // from the last turn
+inline constexpr std::size_t kFormerBootsMax = 8;
 inline constexpr std::chrono::seconds kStartPatience{5};    // least wait for a present publisher
 inline constexpr std::chrono::seconds kTroubleRenewal{5};   // new ticket for one in trouble
 inline constexpr std::chrono::seconds kGoneStreamKept{60};  // for `explain`
@@ -113,6 +117,9 @@ struct DataServer {
     MonotonicTime clock_at;
     std::optional<control::LoadReport> load;
     MonotonicTime load_at;
+    std::deque<std::uint64_t> former_boots;  // of other processes that had its name
+    std::deque<MonotonicTime> turns;         // when one of those was back, as far as it counts
+    MonotonicTime quarantined_until;
     bool load_refused = false;                      // the newest report was no number 0..1
     std::vector<control::StreamLoad> stream_loads;  // the newest of each stream, by id
     std::vector<Part> ports;                        // as in the hello

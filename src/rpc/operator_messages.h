@@ -15,7 +15,7 @@ namespace penstock::control {
 struct ServerInfo {
     std::string name;
     std::uint64_t boot_id = 0;
-    // attached, stale, degraded, cordoned, draining, drained, gone
+    // attached, stale, quarantined, degraded, cordoned, draining, drained, gone
     std::string_view state;
     std::uint64_t report_age_ms = 0;
     std::optional<LoadReport> load;

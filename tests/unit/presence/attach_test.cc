@@ -62,6 +62,50 @@ TEST(Attach, RejectsAnotherServerOfTheSameNameWhileTheFirstLives) {
     EXPECT_TRUE(impostor.session) << "the first is gone";
 }
 
+TEST(Attach, QuarantinesANameThatTwoProcessesTakeTurnsWith) {
+    World world;
+    ScriptedServer& server = world.add_server("ds1");
+    const std::uint64_t first = server.boot_id;
+    for (int turn = 0; turn < 5; ++turn) {
+        EXPECT_EQ(list_servers(world.state, "ds1", world.now)->front().state, "attached");
+        world.pass(5s);
+        world.cut(server.session);
+        server.boot_id = turn % 2 == 0 ? first + 2 : first;
+        world.attach(server);
+    }
+    EXPECT_TRUE(server.session) << "it may be heard, and carry what it has";
+    EXPECT_EQ(list_servers(world.state, "ds1", world.now)->front().state, "quarantined");
+    EXPECT_EQ(world.count_events(EventKind::quarantined), 1);
+    ScriptedPublisher& publisher = world.add_publisher("news");
+    EXPECT_EQ(publisher.told.back().state, DesiredState::wait);
+    EXPECT_THAT(explain(world.state, "news", world.now)->reason, HasSubstr("in quarantine"));
+    world.pass(59'900ms);
+    EXPECT_EQ(publisher.told.back().state, DesiredState::wait);
+    world.pass(200ms);
+    EXPECT_EQ(publisher.told.back().state, DesiredState::start);
+}
+
+TEST(Attach, QuarantinesNoDataServerThatIsOnlyStartedAgain) {
+    World world;
+    ScriptedServer& server = world.add_server("ds1");
+    for (int times = 0; times < 20; ++times) {
+        world.cut(server.session);
+        server.boot_id += 2;
+        world.attach(server);
+    }
+    EXPECT_EQ(list_servers(world.state, "ds1", world.now)->front().state, "attached");
+}
+
+TEST(Attach, QuarantinesNoDataServerThatOnlyComesBack) {
+    World world;
+    ScriptedServer& server = world.add_server("ds1");
+    for (int times = 0; times < 10; ++times) {
+        world.cut(server.session);
+        world.attach(server);
+    }
+    EXPECT_EQ(list_servers(world.state, "ds1", world.now)->front().state, "attached");
+}
+
 TEST(Attach, OutrunsTheEpochOfEveryPresenceBeforeIt) {
     World world;
     ScriptedServer& server = world.new_server("ds1");
