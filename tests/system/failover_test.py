@@ -7,72 +7,11 @@ import signal
 import time
 
 import world as harness
-from world import consumer_state, eventually, last_stats, newest_sequence, publisher_state
+from stage import CONTENT, DEADLINE_S, DRIVER, Stage, contents_of
+from world import consumer_state, eventually, last_stats, publisher_state
 
-DEADLINE_S = 40
-DRIVER = harness.DRIVERS[0]
-CONTENT = ("--generate", "--rate", "4Mbit")
 KILLED_MOST_S, STOPPED_MOST_S = 2, 2.5
 LEASE_S = 15  # of penstock-data, unless it is told otherwise
-
-
-class Stage:
-    """One stream on the first of two data servers, with one consumer."""
-
-    def __init__(self, world, programs, driver=DRIVER, servers=("ds1", "ds2")):
-        self.world = world
-        self.programs = programs
-        programs.presence()
-        self.hosts = {name: world.add_data_server(name, driver) for name in servers}
-        self.servers = {"ds1": programs.data_server(self.hosts["ds1"])}
-        self.pub, self.con = world.add_host("pub"), world.add_host("con")
-        self.publisher = self.publish("tv")
-        self.consumer = self.consume("tv")
-        for name in servers[1:]:
-            self.servers[name] = programs.data_server(self.hosts[name])
-
-    def publish(self, stream):
-        publisher = self.programs.publisher(self.pub, stream, *CONTENT, "--close-after", "1s")
-        publisher_state(publisher, "transmitting", DEADLINE_S)
-        return publisher
-
-    def consume(self, stream, wait="forever"):
-        words = ["--stats", "--report-interval", "100ms", "--wait", wait]
-        consumer = self.programs.consumer(self.con, stream, *words)
-        consumer_state(consumer, "receiving", DEADLINE_S)
-        return consumer
-
-    def await_more(self, packets=200):
-        wanted = newest_sequence(self.consumer) + packets
-        eventually(lambda: newest_sequence(self.consumer) >= wanted, DEADLINE_S, "more packets")
-
-    def await_move(self, name):
-        """Waits until publisher and consumer are at a data server; when, by our clock."""
-        address = self.hosts[name].data_address
-        at_publisher = publisher_state(self.publisher, "transmitting", DEADLINE_S)
-        at_consumer = consumer_state(self.consumer, "receiving", DEADLINE_S)
-        moved_at = time.monotonic()
-        assert at_publisher["data_server"].startswith(f"{address}:")
-        assert at_consumer["data_server"].startswith(f"{address}:")
-        return moved_at
-
-    def await_empty(self, name):
-        """Waits until presence has taken a data server back, and it carries nothing."""
-
-        def is_empty():
-            shown = self.programs.server(name)
-            return (shown["state"], shown["streams"], shown["consumers"]) == ("attached", 0, 0)
-
-        eventually(is_empty, DEADLINE_S, f"{name} without streams")
-
-    def content_from(self, name):
-        """A capture of what a data server sends to the consumer from now on."""
-        address = self.hosts[name].data_address
-        return harness.Capture(self.con, "data0", f"udp and src host {address}")
-
-
-def contents_of(capture):
-    return [d for d in harness.datagrams_of(capture.stop()) if d.payload.startswith(b"PSTCONT1")]
 
 
 def test_a_data_server_that_is_killed_is_replaced_by_another(world, programs, driver):

@@ -18,7 +18,16 @@ from .etcd import EtcdCluster
 from .media import decoded_frames, make_mpegts
 from .namespaces import DRIVERS, DataServerHost, Host, Interrupted, World, WorldError, sweep
 from .packets import FrameSender, UdpFrame
-from .processes import CommandFailed, Process, ProcessFailed, eventually, json_lines, run
+from .processes import (
+    CommandFailed,
+    HeldThread,
+    Process,
+    ProcessFailed,
+    eventually,
+    json_lines,
+    run,
+)
+from .manager import ServiceManager
 from .programs import (
     Programs,
     consumer_state,
@@ -39,11 +48,13 @@ __all__ = [
     "EtcdCluster",
     "FrameSender",
     "Head",
+    "HeldThread",
     "Host",
     "Interrupted",
     "Process",
     "ProcessFailed",
     "Programs",
+    "ServiceManager",
     "UdpFrame",
     "World",
     "WorldError",

@@ -297,6 +297,26 @@ class World:
         bridge_end = self._bridge_end(host, "data")
         run(["bridge", "-n", self._net, "link", "set", "dev", bridge_end, "learning", "off"])
 
+    def plug(self, host, is_in, network="data"):
+        """Pulls the wire of a host out of a network, or puts it back in: both ends see that there
+        is no carrier. "control" or "data"."""
+        state = "up" if is_in else "down"
+        self._ip(self._net, f"link set {self._bridge_end(host, network)} {state}")
+
+    def carry(self, host, does, network="data"):
+        """Has a network pass nothing on from and to a host, or again, as a switch does that has the
+        port in no VLAN: the carrier stays."""
+        end = self._bridge_end(host, network)
+        state = "3" if does else "0"  # forwarding, disabled: if_bridge.h, BR_STATE_…
+        run(["bridge", "-n", self._net, "link", "set", "dev", end, "state", state])
+
+    def deafen(self, host, sender, is_deaf):
+        """A host no longer hears the control network from another one, which hears it; or again."""
+        rule = f"ip saddr {sender.control_address} drop"
+        lines = f"table ip deaf {{ chain in {{ type filter hook input priority 0; {rule}; }}; }}"
+        words = ["nft", lines] if is_deaf else ["nft", "delete", "table", "ip", "deaf"]
+        host.run(words)
+
     def _add(self, kind, name, number, data=True, **extra):
         if name in self.hosts or not re.fullmatch(r"[a-z0-9_]{1,32}", name):
             raise WorldError(f"host name {name!r}: taken, or not 1 to 32 of a-z, 0-9 and _")

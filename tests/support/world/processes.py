@@ -90,6 +90,35 @@ def eventually(check, timeout_s=10, what="it"):
         time.sleep(_POLL_INTERVAL_S)
 
 
+class HeldThread:
+    """One thread of a process that is made to stand still while the others go on; a context
+    manager. Thread: the main thread. Source: ptrace(2), PTRACE_SEIZE and PTRACE_INTERRUPT."""
+
+    _SEIZE, _INTERRUPT, _DETACH = 0x4206, 0x4207, 17
+    _WALL = 0x40000000
+
+    def __init__(self, thread):
+        self._thread = thread
+
+    def __enter__(self):
+        self._ptrace(self._SEIZE)
+        self._ptrace(self._INTERRUPT)
+        os.waitpid(self._thread, self._WALL)
+        return self
+
+    def __exit__(self, *_):
+        try:
+            self._ptrace(self._DETACH)
+        except ProcessLookupError:  # its process was killed meanwhile
+            os.waitpid(self._thread, self._WALL)
+
+    def _ptrace(self, request):
+        words = [ctypes.c_long(word) for word in (request, self._thread, 0, 0)]
+        if _libc.ptrace(*words) < 0:
+            error = ctypes.get_errno()
+            raise OSError(error, f"ptrace: {os.strerror(error)}")
+
+
 class FileWatch:
     """Blocks until a file is written to. Made before the file is read, so no change is missed."""
 
@@ -248,6 +277,11 @@ class Process:
     def signal(self, number):
         """Sends a signal to the program itself; nothing if it has ended."""
         self._popen.send_signal(number)
+
+    def threads(self):
+        """Its threads' ids by name."""
+        tasks = Path(f"/proc/{self.pid}/task").iterdir()
+        return {(task / "comm").read_text().strip(): int(task.name) for task in tasks}
 
     def tell_to_end(self):
         """SIGTERM, once however often this is called; returns without waiting."""

@@ -19,6 +19,13 @@ PATHS = {
     "penstock-publish": "tools/penstock_publish/penstock-publish",
     "penstock-consume": "tools/penstock_consume/penstock-consume",
     "penstockctl": "tools/penstockctl/penstockctl",
+    # Of the version after this one, as far as its protocol goes.
+    "penstock-presence-next": "tests/penstock-presence-next",
+    "penstock-data-next": "tests/penstock-data-next",
+    # Peers that a test wants by the thousand, or wants to misbehave.
+    "control-load": "tests/control-load",
+    # Preloaded into programs.
+    "wall-clock": "tests/libwall_clock.so",
 }
 
 
@@ -70,19 +77,21 @@ class Programs:
         self._world = world
         self._build_directory = Path(build_directory or os.environ["BUILD_DIR"]).resolve()
         self._started = {}
+        self.environment = {}  # added to that of every program started from now on
         self._presence_ports = [_PRESENCE_PORT]
 
     def path(self, program):
         return self._build_directory / PATHS[program]
 
-    def presence(self, *words, wait=True):
-        """Starts presence on its host, adding the host if the world has none."""
+    def presence(self, *words, wait=True, program="penstock-presence", **started):
+        """Starts presence on its host, adding the host if the world has none. `started`: as
+        _start() takes it."""
         host = self._world.presence or self._world.add_presence()
         listen = f"{host.control_address}:{_PRESENCE_PORT}"
         ours = {"--listen": listen, "--store": self._world.directory / "presence.db"}
         given = [word for name in ours if name not in words for word in (name, ours[name])]
         words = ("--insecure", *given, *words)
-        process = self._start(host, "penstock-presence", *words)
+        process = self._start(host, program, *words, **started)
         if wait:
             process.wait_for(r"^ready presence ", _READY_TIMEOUT_S)
         return process
@@ -105,15 +114,25 @@ class Programs:
         return [f"{address}:{port}" for port in self._presence_ports]
 
     def data_server(
-        self, host, *words, name=None, huge_pages=False, memory="192MiB", wait=True
+        self,
+        host,
+        *words,
+        name=None,
+        huge_pages=False,
+        memory="192MiB",
+        wait=True,
+        program="penstock-data",
+        presence=None,
+        **started,
     ):
         """Starts penstock-data on a DataServerHost, with `name` (default: the host's) as id;
-        `wait`: until its ports run and presence has taken it in."""
-        arguments = ["--id", name or host.name, *self._presence_words()]
+        `wait`: until its ports run and presence has taken it in. `presence`: other addresses for
+        it than presence's own. `started`: as _start() takes it."""
+        arguments = ["--id", name or host.name, *self._presence_words(presence)]
         for devargs in host.ports():
             arguments += ["--port", devargs, "--address", f"{host.data_address}/{PREFIX_BITS}"]
         arguments += ["--memory", memory] + ([] if huge_pages else ["--no-huge"])
-        process = self._start(host, "penstock-data", *arguments, *words)
+        process = self._start(host, program, *arguments, *words, **started)
         if wait:
             process.wait_for(r"^ready data ", _READY_TIMEOUT_S)
             process.wait_for(r"attached to presence ", _READY_TIMEOUT_S, stream="stderr")
@@ -157,11 +176,19 @@ class Programs:
         common = [*self._presence_words(), "--bind", host.data_address, "--json"]
         return self._start(host, program, stream, *common, *words)
 
-    def _presence_words(self):
-        named = [word for a in self.presence_addresses() for word in ("--presence", a)]
+    def start(self, host, program, *words, **started):
+        """Starts any program of PATHS with these words only. `started`: as _start() takes it."""
+        return self._start(host, program, *words, **started)
+
+    def _presence_words(self, addresses=None):
+        named = [w for a in addresses or self.presence_addresses() for w in ("--presence", a)]
         return [*named, "--insecure"]
 
-    def _start(self, host, program, *words):
+    def _start(self, host, program, *words, environment=None, under=()):
+        """`environment`: added to ours. `under`: a command that becomes the program, and its
+        arguments."""
         number = self._started.get((host.name, program), 0) + 1
         self._started[host.name, program] = number
-        return host.start(f"{program}_{number}", [self.path(program), *words])
+        command = [*under, self.path(program), *words]
+        environment = self.environment | (environment or {})
+        return host.start(f"{program}_{number}", command, environment)
