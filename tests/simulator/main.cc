@@ -1,4 +1,5 @@
 #include "base/options.h"
+#include "simulator/placement_report.h"
 #include "simulator/simulation.h"
 #include "wire/ticket.h"
 
@@ -7,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <string>
 #include <vector>
 
 namespace {
@@ -24,6 +26,10 @@ struct Arguments {
     bool trace = false;
     bool only_presence_fails = false;
     std::size_t flaw = 0;
+    bool placement = false;
+    std::uint64_t servers_max = 10'000;
+    std::uint64_t seconds = 600;
+    std::string json;
 };
 
 Plan plan_of(const Arguments& arguments) {
@@ -111,6 +117,18 @@ int run(int argc, const char* const* argv) {
                    arguments.flaw,
                    {"none", "forgets-reports", "obeys-any-epoch", "says-once"},
                    "what is wrong on purpose, to see that it is found");
+    options.flag("placement",
+                 arguments.placement,
+                 "report instead how evenly streams are spread, by ours and by other policies");
+    options.number("placement-servers",
+                   arguments.servers_max,
+                   10,
+                   10'000,
+                   "the most data servers in that report");
+    options.number(
+        "placement-seconds", arguments.seconds, 60, 86'400, "simulated time of each trial in it");
+    options.text(
+        "json", arguments.json, "FILE", "a file for that report's figures; none: not written");
     const Result<Options::Outcome> outcome = options.parse(argc, argv);
     if (!outcome) {
         return fail(kProgram, outcome.error());
@@ -120,6 +138,14 @@ int run(int argc, const char* const* argv) {
     }
     if (!initialise_cryptography()) {
         return fail(kProgram, {ErrorCode::system, "libsodium could not be initialised"});
+    }
+    if (arguments.placement) {
+        const Result<void> reported =
+            report_placement({.most_servers = arguments.servers_max,
+                              .duration_s = static_cast<double>(arguments.seconds),
+                              .seed = arguments.first,
+                              .json = arguments.json});
+        return reported ? 0 : fail(kProgram, reported.error());
     }
     if (arguments.seed != 0) {
         arguments.first = arguments.seed;
