@@ -203,8 +203,7 @@ void take_off(State& state, Stream& stream) {
         server->streams.erase(stream.id);
         server->flows -= stream.flows.size();
         subtract(server->watchers, stream.watchers);
-        std::erase_if(server->reservations,
-                      [&](const auto& entry) { return entry.stream == stream.id; });
+        drop_reservation(*server, stream.id);
     }
     stream.server.clear();
 }

@@ -15,21 +15,6 @@ namespace {
 using std::chrono::duration_cast;
 using std::chrono::milliseconds;
 
-/// What a stream takes of the data server's smallest link; settings.reserve if either is unknown.
-double share_of(const DataServer& server, std::uint64_t max_bits_per_second, double reserve) {
-    std::uint64_t smallest = 0;
-    for (const control::Port& port : server.hello.ports) {
-        if (port.link_bits_per_second != 0 &&
-            (smallest == 0 || port.link_bits_per_second < smallest)) {
-            smallest = port.link_bits_per_second;
-        }
-    }
-    if (smallest == 0 || max_bits_per_second == 0) {
-        return reserve;
-    }
-    return static_cast<double>(max_bits_per_second) / static_cast<double>(smallest);
-}
-
 std::string objection(const Turn& turn,
                       const Stream* stream,
                       const control::PublisherHello& hello) {
@@ -139,8 +124,9 @@ void hand_out(Turn& turn, Stream& stream, DataServer& server, Decision decision)
     record_decision(turn, stream, std::move(decision));
     turn.state.unplaced.erase(stream.id);
     stream.handed_out_before = std::exchange(server.handed_out_at, turn.now);
-    const double share = share_of(server, stream.max_bits_per_second, turn.state.settings.reserve);
-    server.reservations.push_back({stream.id, share, turn.now});
+    server.is_recent_over = false;
+    server.reservations.push_back(
+        {stream.id, expected_share(turn.state, server, stream), turn.now});
     open_at(turn, server, stream);
 }
 

@@ -82,18 +82,6 @@ void note_steadiness(DataServer& server, MonotonicTime now) {
     }
 }
 
-/// The first report with content of a stream may have seen it for a part of its interval only.
-void drop_shown_reservations(DataServer& server, MonotonicTime now) {
-    std::erase_if(server.reservations, [&](Reservation& reservation) {
-        const auto load = std::ranges::lower_bound(
-            server.stream_loads, reservation.stream, {}, &control::StreamLoad::stream);
-        const bool is_shown = load != server.stream_loads.end() &&
-                              load->stream == reservation.stream && load->packets_in > 0;
-        const bool was_shown = std::exchange(reservation.is_shown, is_shown);
-        return was_shown || now >= reservation.made_at + kReservationKept;
-    });
-}
-
 /// "" or why this hello cannot be welcomed.
 std::string objection(const State& state,
                       const DataServer* known,
@@ -335,7 +323,7 @@ void attach(Turn& turn, SessionId session, const control::DataServerHello& hello
     server.load_refused = false;
     server.ports.assign(hello.ports.size(), Part{});
     server.workers = Part{};
-    server.reservations.clear();
+    forget_measured(turn.state, server);
     server.reported.clear();
     server.reports_done = false;
     server.in_flight = false;
@@ -376,7 +364,7 @@ void take_load(Turn& turn, DataServer& server, control::LoadReport load) {
     server.load = std::move(load);
     server.load->utilisation = std::min(server.load->utilisation, 1.0);
     server.load_at = turn.now;
-    drop_shown_reservations(server, turn.now);
+    take_measured(turn.state, server, turn.now);
     watch_parts(turn, server);
     rank(turn.state, server, turn.now);
     leave_trouble(turn, server);
@@ -473,7 +461,7 @@ void detach(Turn& turn, DataServer& server, std::string_view reason) {
     server.changed.clear();
     server.unanswered.clear();
     server.reported.clear();
-    server.reservations.clear();
+    forget_measured(turn.state, server);
     turn.log(about_server(server, EventKind::server_gone, std::string(reason)));
     const std::vector<StreamId> moving(server.moving.begin(), server.moving.end());
     for (const StreamId id : moving) {

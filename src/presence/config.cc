@@ -175,7 +175,7 @@ void declare(Options& options, Config& config, Raw& raw) {
                  settings.reserve,
                  0.0,
                  1.0,
-                 "utilisation a new stream of undeclared rate is thought to add");
+                 "utilisation a new stream is thought to add, as long as few have been measured");
     admission_options(options, settings);
     options.duration("ticket-lifetime",
                      settings.ticket_lifetime,

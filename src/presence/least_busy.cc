@@ -48,10 +48,10 @@ Candidate candidate_of(const ServerLoad& server, const PlacementRules& rules) {
     candidate.projected = server.utilisation + server.reserved;
     candidate.ineligible_reason = why_not(server, candidate.projected, rules);
     candidate.eligible = candidate.ineligible_reason.empty();
-    candidate.recent =
-        server.handed_out_ago.has_value() && *server.handed_out_ago < rules.recent_period;
-    if (candidate.recent) {
+    if (server.handed_out_ago.has_value() && *server.handed_out_ago < rules.recent_period) {
         candidate.handed_out_ms_ago = whole_ms(*server.handed_out_ago);
+        candidate.recent = !server.is_recent_over;
+        candidate.recent_over = server.is_recent_over;
     }
     return candidate;
 }
@@ -119,6 +119,11 @@ std::string sentence_for(const Candidate& chosen,
                                       "the recent period of {}: {}",
                                       format_duration(rules.recent_period),
                                       skipped);
+    if (chosen.recent_over) {
+        fmt::format_to(std::back_inserter(sentence),
+                       "; it was handed out {} ms ago, but half of the data servers were since",
+                       chosen.handed_out_ms_ago);
+    }
     return sentence;
 }
 

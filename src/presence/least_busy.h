@@ -17,9 +17,11 @@ struct ServerLoad {
     std::string unfit;       // "" or why it can take no stream whatever its load
     double utilisation = 0;  // 0..1, as reported last
     std::string bottleneck;
-    std::chrono::nanoseconds report_age{0};                  // by presence's own monotonic clock
-    double reserved = 0;                                     // handed out since that report
+    std::chrono::nanoseconds report_age{0};  // by presence's own monotonic clock
+    double reserved = 0;                     // handed out, and not shown by reports yet
     std::optional<std::chrono::nanoseconds> handed_out_ago;  // nullopt: never
+    bool is_recent_over =
+        false;  // its recent period ended early, as enough others had theirs since
 };
 
 struct PlacementRules {

@@ -37,8 +37,7 @@ void close_at_other(Turn& turn, Stream& stream) {
     const std::string name = stream.move->server;
     forget_move(turn, stream);
     if (DataServer* other = find_server(turn.state, name)) {
-        std::erase_if(other->reservations,
-                      [&](const auto& entry) { return entry.stream == stream.id; });
+        drop_reservation(*other, stream.id);
         close_at(turn, *other, stream.id);
     }
 }

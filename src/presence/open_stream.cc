@@ -137,7 +137,7 @@ void refuse_stream(Turn& turn, DataServer& server, StreamId id, const std::strin
     if (stream->decided_at.has_value() && server.handed_out_at == stream->decided_at) {
         server.handed_out_at = stream->handed_out_before;
     }
-    std::erase_if(server.reservations, [id](const auto& entry) { return entry.stream == id; });
+    drop_reservation(server, id);
     rank(turn.state, server, turn.now);
     stream->refusals[server.name] = reason;
     stream->refusals_end = turn.now + kResendInterval;

@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 namespace penstock::presence {
@@ -16,6 +15,7 @@ namespace {
 
 // Candidates a decision shows; with no more data servers than these, it shows them all.
 constexpr std::size_t kCandidatesShown = 8;
+constexpr std::size_t kFew = 4;  // data servers, of which all may be recent
 
 enum class Unfit {
     no,
@@ -133,14 +133,6 @@ std::string unfit_reason(const State& state,
     return "";
 }
 
-double reserved_of(const DataServer& server) {
-    return std::accumulate(
-        server.reservations.begin(),
-        server.reservations.end(),
-        0.0,
-        [](double sum, const Reservation& reservation) { return sum + reservation.share; });
-}
-
 std::optional<Rank> rank_of(const State& state, const DataServer& server, MonotonicTime now) {
     if (unfitness(state, server, nullptr, now) != Unfit::no ||
         now - server.load_at >= kReportAgeMax) {
@@ -150,9 +142,39 @@ std::optional<Rank> rank_of(const State& state, const DataServer& server, Monoto
     if (projected >= state.settings.utilisation_limit) {
         return std::nullopt;
     }
-    const bool is_recent = server.handed_out_at.has_value() &&
+    const bool is_recent = server.handed_out_at.has_value() && !server.is_recent_over &&
                            now - *server.handed_out_at < state.settings.recent_period;
     return Rank{is_recent, projected, server.name};
+}
+
+/// How many of the eligible data servers may be recent.
+std::size_t recent_most(std::size_t eligible) { return eligible <= kFew ? kFew : eligible / 2; }
+
+void note_recent(Placement& placement, DataServer& server, bool is_recent) {
+    std::optional<MonotonicTime>& since = server.recent_since;
+    if (since.has_value() && !(is_recent && since == server.handed_out_at)) {
+        placement.recent.erase({*since, server.session});
+        since.reset();
+    }
+    if (is_recent && !since.has_value()) {
+        since = server.handed_out_at;
+        placement.recent.insert({*since, server.session});
+    }
+}
+
+DataServer& server_of(State& state, SessionId session) {
+    return state.servers.find(state.sessions.find(session)->second.server)->second;
+}
+
+/// More of the eligible data servers are recent than may be: it is over for those handed out the
+/// longest ago.
+void end_recent_periods(State& state, MonotonicTime now) {
+    Placement& placement = state.placement;
+    while (placement.recent.size() > recent_most(placement.ranks.size())) {
+        DataServer& oldest = server_of(state, placement.recent.begin()->second);
+        oldest.is_recent_over = true;
+        rank(state, oldest, now);
+    }
 }
 
 /// The lowest of those recent and of those not, up to `most`, in the order of their ranks.
@@ -188,6 +210,7 @@ void rank(State& state, DataServer& server, MonotonicTime now) {
         change_at = std::min(change_at, *server.handed_out_at + state.settings.recent_period);
     }
     placement.changes_by_time.set(server.session, change_at);
+    note_recent(placement, server, rank->is_recent);
     if (server.rank == rank) {
         return;
     }
@@ -210,6 +233,7 @@ void rank_due(State& state, MonotonicTime now) {
 }
 
 void unrank(State& state, DataServer& server) {
+    note_recent(state.placement, server, false);
     if (server.rank.has_value()) {
         state.placement.ranks.erase(*server.rank);
         server.rank.reset();
@@ -219,6 +243,7 @@ void unrank(State& state, DataServer& server) {
 
 Decision place(State& state, const Stream& stream, MonotonicTime now) {
     rank_due(state, now);
+    end_recent_periods(state, now);
     const std::set<Rank>& ranks = state.placement.ranks;
     std::vector<ServerLoad> looked_at;
     Others others;
@@ -271,6 +296,7 @@ ServerLoad load_of(const State& state,
     load.reserved = reserved_of(server);
     if (server.handed_out_at.has_value()) {
         load.handed_out_ago = now - *server.handed_out_at;
+        load.is_recent_over = server.is_recent_over;
     }
     return load;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "presence/least_busy.h"
+#include "presence/reserve.h"
 #include "presence/tables.h"
 #include "presence/timers.h"
 
@@ -9,6 +10,7 @@
 #include <cstdint>
 #include <set>
 #include <string>
+#include <utility>
 
 namespace penstock::presence {
 
@@ -32,6 +34,10 @@ struct Rank {
 /// there is a timer.
 struct Placement {
     std::set<Rank> ranks;
+    // Those of them that are recent, by the time of their hand-out. At most half of all are, for if
+    // nearly all were, the next stream would have to go to the busiest; of up to four all may be.
+    std::set<std::pair<MonotonicTime, SessionId>> recent;
+    Measured measured;                          // of all data servers
     Timers<SessionId, IdHash> changes_by_time;  // looked at before every choice only
 };
 

@@ -62,10 +62,8 @@ control::ServerInfo info_of(const State& state, const DataServer& server, Monoto
         info.report_age_ms = ms_between(server.load_at, now);
         info.projected = server.load->utilisation;
     }
-    for (const Reservation& reservation : server.reservations) {
-        info.projected += reservation.share;
-    }
-    if (server.handed_out_at.has_value()) {
+    info.projected += reserved_of(server);
+    if (server.handed_out_at.has_value() && !server.is_recent_over) {
         const MonotonicTime end = *server.handed_out_at + state.settings.recent_period;
         info.recent = now < end;
         info.recent_left_ms = ms_between(now, end);

@@ -5,6 +5,7 @@
 #include "presence/events.h"
 #include "presence/least_busy.h"
 #include "presence/placement.h"
+#include "presence/reserve.h"
 #include "presence/settings.h"
 #include "presence/tables.h"
 #include "presence/timers.h"
@@ -83,15 +84,6 @@ struct Session {
     StreamId stream;         // of a greeted publisher or consumer
 };
 
-/// A hand-out that load reports do not show in full yet: the stream's content has to come first,
-/// and then a whole interval of a report with it.
-struct Reservation {
-    StreamId stream;
-    double share = 0;
-    MonotonicTime made_at;
-    bool is_shown = false;  // a report had content of the stream
-};
-
 /// What a stream takes of its data server's limits.
 struct Watchers {
     std::size_t consumers = 0;  // that want it, or are there
@@ -125,7 +117,10 @@ struct DataServer {
     std::vector<Part> ports;                        // as in the hello
     Part workers;
     std::optional<MonotonicTime> handed_out_at;
+    bool is_recent_over = false;                // ended early: enough others were handed out since
+    std::optional<MonotonicTime> recent_since;  // while it is in Placement::recent
     std::vector<Reservation> reservations;
+    Measured measured;           // what it adds to Placement::measured
     std::optional<Rank> rank;    // its place among the eligible ones
     std::set<StreamId> streams;  // those whose `server` it is
     std::set<StreamId> moving;   // those whose move goes there or comes from there

@@ -92,6 +92,7 @@ v1::ExplainReply to_proto(const Explanation& explanation) {
         added.set_recent(candidate.recent);
         added.set_handed_out_ms_ago(candidate.handed_out_ms_ago);
         added.set_chosen(candidate.chosen);
+        added.set_recent_over(candidate.recent_over);
     }
     return message;
 }

@@ -88,6 +88,7 @@ struct Candidate {
     bool recent = false;
     std::uint64_t handed_out_ms_ago = 0;
     bool chosen = false;
+    bool recent_over = false;
 };
 
 /// The whole decision behind the last hand-out of a stream.

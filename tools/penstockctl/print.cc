@@ -19,6 +19,10 @@ void add_line(std::string& page, const char* name, const Value& value) {
 }
 
 std::string verdict_on(const v1::Candidate& candidate, std::uint64_t recent_period_ms) {
+    if (candidate.chosen() && candidate.recent_over()) {
+        return fmt::format("chosen: handed out {} ago, half of them since",
+                           text_of_ms(candidate.handed_out_ms_ago()));
+    }
     if (candidate.chosen()) {
         return candidate.recent() ? "chosen, although recent: all eligible ones are" : "chosen";
     }

@@ -100,5 +100,21 @@ TEST(LeastBusy, RecordsTheWholeDecisionLowestFirst) {
     EXPECT_THAT(decision.reason, HasSubstr("recent period of 10s: ds2 (0.100, 2000 ms ago)"));
 }
 
+TEST(LeastBusy, TakesAServerWhoseRecentPeriodEndedEarlyAndSaysSo) {
+    std::vector<ServerLoad> servers{server("ds1", 0.1, 2s), server("ds2", 0.2, 1s)};
+    servers[0].is_recent_over = true;
+    Decision decision = least_busy(servers, PlacementRules{});
+    EXPECT_EQ(decision.chosen, "ds1");
+    EXPECT_FALSE(decision.candidates[0].recent);
+    EXPECT_TRUE(decision.candidates[0].recent_over);
+    EXPECT_EQ(decision.candidates[0].handed_out_ms_ago, 2000);
+    EXPECT_EQ(decision.reason,
+              "ds1 has the lowest projected utilisation, 0.100, of the 2 eligible data servers; it "
+              "was handed out 2000 ms ago, but half of the data servers were since");
+    servers[0].handed_out_ago = 11s;
+    decision = least_busy(servers, PlacementRules{});
+    EXPECT_FALSE(decision.candidates[0].recent_over) << "the period is over anyway";
+}
+
 }  // namespace
 }  // namespace penstock::presence

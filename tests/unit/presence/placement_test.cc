@@ -105,11 +105,72 @@ TEST(Placement, ShowsWhenItLooksNoFurtherAmongTheRecent) {
     for (int i = 10; i < 30; ++i) {
         world.add_server("ds" + std::to_string(i), i / 100.0);
     }
-    for (int i = 0; i < 15; ++i) {
+    for (int i = 0; i < 10; ++i) {
         world.add_publisher("s" + std::to_string(i));
     }
-    EXPECT_EQ(world.stream("s14").decision.chosen, "ds24");
-    EXPECT_THAT(world.stream("s14").decision.reason, HasSubstr("0 ms ago) and others"));
+    EXPECT_EQ(world.stream("s9").decision.chosen, "ds19");
+    EXPECT_THAT(world.stream("s9").decision.reason, HasSubstr("0 ms ago) and others"));
+}
+
+TEST(Placement, HandsTheFirstOutAgainWhenHalfOfManyServersWereSince) {
+    Settings settings;
+    settings.reserve = 0;
+    World world(1, settings);
+    for (int i = 10; i < 30; ++i) {
+        world.add_server("ds" + std::to_string(i), i / 100.0);
+    }
+    for (int i = 0; i < 11; ++i) {
+        world.add_publisher("s" + std::to_string(i));
+        world.pass(1ms);
+    }
+    EXPECT_EQ(world.stream("s10").decision.chosen, "ds20") << "ten are recent";
+    EXPECT_TRUE(list_servers(world.state, "ds10", world.now)->front().recent);
+    world.add_publisher("again");
+    const Decision& decision = world.stream("again").decision;
+    EXPECT_EQ(decision.chosen, "ds10");
+    EXPECT_THAT(
+        decision.reason,
+        HasSubstr("; it was handed out 11 ms ago, but half of the data servers were since"));
+    EXPECT_TRUE(decision.candidates.front().recent_over);
+    EXPECT_FALSE(decision.candidates.front().recent);
+    EXPECT_TRUE(decision.candidates[1].recent) << "ds11, handed out later";
+    EXPECT_TRUE(list_servers(world.state, "ds10", world.now)->front().recent) << "once more";
+    world.add_publisher("next");
+    EXPECT_EQ(world.stream("next").decision.chosen, "ds11");
+    const auto info = list_servers(world.state, "ds12", world.now);
+    EXPECT_TRUE(info->front().recent);
+    world.pass(10s);
+    EXPECT_FALSE(list_servers(world.state, "ds12", world.now)->front().recent);
+}
+
+TEST(Placement, EndsNoRecentPeriodEarlyAmongFourServers) {
+    Settings settings;
+    settings.reserve = 0;
+    World world(1, settings);
+    for (int i = 1; i < 5; ++i) {
+        world.add_server("ds" + std::to_string(i), i / 10.0);
+    }
+    for (int i = 1; i < 5; ++i) {
+        world.add_publisher("s" + std::to_string(i));
+        EXPECT_EQ(world.stream("s" + std::to_string(i)).decision.chosen, "ds" + std::to_string(i));
+    }
+    world.add_publisher("fifth");
+    EXPECT_EQ(world.stream("fifth").decision.chosen, "ds1");
+    EXPECT_THAT(world.stream("fifth").decision.reason, HasSubstr("all 4 eligible data servers"));
+}
+
+TEST(Placement, RestoresAHandOutThatWasRefused) {
+    World world;
+    for (int i = 10; i < 30; ++i) {
+        world.add_server("ds" + std::to_string(i), i / 100.0).refuses.insert("news");
+    }
+    world.add_publisher("news");
+    EXPECT_TRUE(world.state.placement.recent.empty()) << "nobody has taken it";
+    world.add_publisher("weather");
+    EXPECT_EQ(world.stream("weather").decision.chosen, "ds10");
+    EXPECT_THAT(world.state.placement.recent, SizeIs(1));
+    world.cut(world.server("ds10").session);
+    EXPECT_TRUE(world.state.placement.recent.empty());
 }
 
 TEST(Placement, KeepsTheCandidatesOfTheNewestDecisionsOnly) {

@@ -92,6 +92,15 @@ TEST(PenstockctlPrint, ExplainsEveryCandidate) {
               "not attached\n");
 }
 
+TEST(PenstockctlPrint, SaysThatTheChosenOnesRecentPeriodEndedEarly) {
+    v1::ExplainReply reply = decision();
+    v1::Candidate& chosen = *reply.mutable_candidates(1);
+    chosen.set_recent_over(true);
+    chosen.set_handed_out_ms_ago(2'500);
+    EXPECT_NE(page_of(reply).find("chosen: handed out 2.5s ago, half of them since\n"),
+              std::string::npos);
+}
+
 TEST(PenstockctlPrint, SaysThatNothingWasDecidedYet) {
     v1::ExplainReply reply;
     reply.set_stream("news");
