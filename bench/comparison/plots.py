@@ -7,7 +7,7 @@ from .penstock_bench import Row
 
 PACKAGES = ["gnuplot-nox"]
 _PERCENTILES = ("p50", "p90", "p99", "p999", "max")
-_HEAD = """set terminal svg size 800,500 dynamic background 'white' font 'sans,13'
+HEAD = """set terminal svg size 800,500 dynamic background 'white' font 'sans,13'
 set output '{file}'
 set title '{title}'
 set xlabel '{x}'
@@ -32,7 +32,7 @@ def sweep_script(rows: list[Row], file, title, y, value):
         for payload in payloads
     )
     lines = ", ".join(f"$p{payload} with linespoints title '{payload} B'" for payload in payloads)
-    head = _HEAD.format(file=file, title=title, x="consumers (N)", y=y)
+    head = HEAD.format(file=file, title=title, x="consumers (N)", y=y)
     return data + head + f"set logscale x 2\nset yrange [0:*]\nplot {lines}\n"
 
 
@@ -46,7 +46,7 @@ def latency_script(row, file):
         block(key, [(place, row[key][name], name) for place, name in enumerate(_PERCENTILES)])
         for key, _ in shown
     )
-    head = _HEAD.format(file=file, title="Added latency, N = 64, half the highest rate",
+    head = HEAD.format(file=file, title="Added latency, N = 64, half the highest rate",
                         x="percentile", y="µs")
     lines = ", ".join(f"${key} using 1:2:xtic(3) with linespoints title '{title}'"
                       for key, title in shown)

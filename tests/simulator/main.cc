@@ -27,8 +27,9 @@ struct Arguments {
     bool only_presence_fails = false;
     std::size_t flaw = 0;
     bool placement = false;
-    std::uint64_t servers_max = 10'000;
+    std::uint64_t servers = 100;
     std::uint64_t seconds = 600;
+    std::uint64_t trials = 30;
     std::string json;
 };
 
@@ -121,12 +122,17 @@ int run(int argc, const char* const* argv) {
                  arguments.placement,
                  "report instead how evenly streams are spread, by ours and by other policies");
     options.number("placement-servers",
-                   arguments.servers_max,
-                   10,
+                   arguments.servers,
+                   1,
                    10'000,
-                   "the most data servers in that report");
+                   "data servers in that report; of 100 it has more kinds of streams");
     options.number(
         "placement-seconds", arguments.seconds, 60, 86'400, "simulated time of each trial in it");
+    options.number("placement-trials",
+                   arguments.trials,
+                   1,
+                   1'000,
+                   "trials in it, each with streams of its own");
     options.text(
         "json", arguments.json, "FILE", "a file for that report's figures; none: not written");
     const Result<Options::Outcome> outcome = options.parse(argc, argv);
@@ -141,7 +147,8 @@ int run(int argc, const char* const* argv) {
     }
     if (arguments.placement) {
         const Result<void> reported =
-            report_placement({.most_servers = arguments.servers_max,
+            report_placement({.servers = arguments.servers,
+                              .trials = arguments.trials,
                               .duration_s = static_cast<double>(arguments.seconds),
                               .seed = arguments.first,
                               .json = arguments.json});

@@ -1,31 +1,21 @@
 #pragma once
 
+#include "simulator/placers.h"
+
 #include <cstddef>
 #include <cstdint>
-#include <string>
-#include <string_view>
-#include <vector>
 
 namespace penstock::simulator {
 
-/// Who gets a stream, in the report on placement.
-enum class Policy {
-    ours,              // presence::least_busy() as presence calls it
-    random,            // any
-    round_robin,       // the next
-    two_choices,       // the less busy of two at random
-    no_recent_period,  // least_busy() without a recent period
-    stale_figures,     // the least busy by the newest figures alone: no reservations either
-};
-inline constexpr std::size_t kPolicies = 6;
-[[nodiscard]] std::string_view name_of(Policy policy) noexcept;
-
-/// Streams come in bursts to data servers of one size, and presence sees figures up to 100 ms old.
+/// Streams come in bursts to data servers of one size, and everybody but the clairvoyant sees
+/// figures up to 100 ms old.
 struct PlacementPlan {
     std::size_t servers = 100;
     double streams_per_server = 8;  // at a time, on average; they take 0.3 of it
+    double largest_to_least = 20;   // streams' sizes; few are large; 1: all of one size
     double lifetime_s = 300;        // of a stream, on average
     double burst_gap_s = 20;        // between bursts, on average
+    double growth_s = 1.5;          // a quarter of a stream's consumers join at once, the last then
     double duration_s = 600;        // the second half is measured
     std::uint64_t seed = 1;
 };

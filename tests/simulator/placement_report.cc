@@ -6,44 +6,122 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <cmath>
+#include <cstdio>
 #include <fstream>
+#include <numeric>
+#include <string_view>
+#include <vector>
 
 namespace penstock::simulator {
 namespace {
 
-constexpr std::array<std::size_t, 4> kSizes{10, 100, 1'000, 10'000};
-constexpr std::size_t kTrialsMost = 30;
-constexpr std::size_t kTrialServers = 3'000;  // fewer trials of many data servers: they vary less
+constexpr std::size_t kVariedServers = 100;
 
-/// Means of the trials' mean and p99; the most of all.
-PlacementQuality measure(Policy policy, PlacementPlan plan, std::size_t trials) {
-    PlacementQuality total;
-    for (std::size_t trial = 0; trial < trials; ++trial, ++plan.seed) {
-        const PlacementQuality quality = measure_placement(policy, plan);
-        total.mean += quality.mean / static_cast<double>(trials);
-        total.p99 += quality.p99 / static_cast<double>(trials);
-        total.most = std::max(total.most, quality.most);
-        total.placed += quality.placed;
-        total.refused += quality.refused;
+struct Scenario {
+    std::string_view name;
+    PlacementPlan plan;
+};
+
+std::vector<Scenario> scenarios(const PlacementReport& report) {
+    std::vector<Scenario> all;
+    PlacementPlan plan;
+    plan.servers = report.servers;
+    plan.duration_s = report.duration_s;
+    all.push_back({"bursts", plan});
+    if (report.servers == kVariedServers) {
+        PlacementPlan varied = plan;
+        varied.burst_gap_s = 2;
+        all.push_back({"many small bursts", varied});
+        varied = plan;
+        varied.growth_s = 30;
+        all.push_back({"streams grow over 30 s", varied});
+        varied = plan;
+        varied.streams_per_server = 3;
+        all.push_back({"3 streams a data server", varied});
+        varied = plan;
+        varied.largest_to_least = 1;
+        all.push_back({"streams of one size", varied});
     }
-    return total;
+    return all;
 }
 
-void write_row(JsonWriter& json,
-               std::size_t servers,
-               std::size_t trials,
-               Policy policy,
-               const PlacementQuality& quality) {
+double mean_of(const std::vector<double>& values) {
+    return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+/// Half of the interval that has the mean with a probability of 0.95, roughly.
+double uncertainty_of(const std::vector<double>& values) {
+    const double mean = mean_of(values);
+    double squares = 0;
+    for (const double value : values) {
+        squares += (value - mean) * (value - mean);
+    }
+    const auto count = static_cast<double>(values.size());
+    return count < 2 ? 0 : 2 * std::sqrt(squares / (count - 1) / count);
+}
+
+struct Row {
+    Policy policy = Policy::ours;
+    std::vector<double> trials;   // mean peak to mean of each
+    std::vector<double> to_ours;  // how much more than ours, with the same streams
+    double p99 = 0;               // mean of the trials'
+    double most = 0;
+    std::uint64_t placed = 0;
+    std::uint64_t refused = 0;
+};
+
+Row measure(Policy policy, const PlacementPlan& plan, std::uint64_t seed, std::size_t trials) {
+    Row row;
+    row.policy = policy;
+    PlacementPlan trial = plan;
+    for (std::size_t i = 0; i < trials; ++i) {
+        trial.seed = seed + i;
+        const PlacementQuality quality = measure_placement(policy, trial);
+        row.trials.push_back(quality.mean);
+        row.p99 += quality.p99 / static_cast<double>(trials);
+        row.most = std::max(row.most, quality.most);
+        row.placed += quality.placed;
+        row.refused += quality.refused;
+    }
+    return row;
+}
+
+void print_row(const Scenario& scenario, const Row& row) {
+    fmt::print(
+        "{:>7}  {:<23} {:<28} {:>5.2f} {:>4.2f}..{:<4.2f} {:>5.2f} {:>5.2f} {:>+6.2f} ±{:<4.2f} "
+        "{:>8} {:>7} {:>6}\n",
+        scenario.plan.servers,
+        scenario.name,
+        name_of(row.policy),
+        mean_of(row.trials),
+        *std::ranges::min_element(row.trials),
+        *std::ranges::max_element(row.trials),
+        row.p99,
+        row.most,
+        mean_of(row.to_ours),
+        uncertainty_of(row.to_ours),
+        row.placed,
+        row.refused,
+        row.trials.size());
+}
+
+void write_row(JsonWriter& json, const Scenario& scenario, const Row& row) {
     json.begin_object()
-        .member("servers", servers)
-        .member("policy", name_of(policy))
-        .member("trials", trials)
-        .member("peak_to_mean", quality.mean)
-        .member("peak_to_mean_p99", quality.p99)
-        .member("peak_to_mean_most", quality.most)
-        .member("placed", quality.placed)
-        .member("refused", quality.refused)
+        .member("scenario", scenario.name)
+        .member("servers", scenario.plan.servers)
+        .member("policy", name_of(row.policy))
+        .member("trials", row.trials.size())
+        .member("seconds", scenario.plan.duration_s)
+        .member("peak_to_mean", mean_of(row.trials))
+        .member("least", *std::ranges::min_element(row.trials))
+        .member("greatest", *std::ranges::max_element(row.trials))
+        .member("p99", row.p99)
+        .member("most", row.most)
+        .member("more_than_ours", mean_of(row.to_ours))
+        .member("more_than_ours_uncertainty", uncertainty_of(row.to_ours))
+        .member("placed", row.placed)
+        .member("refused", row.refused)
         .end_object();
 }
 
@@ -52,38 +130,35 @@ void write_row(JsonWriter& json,
 Result<void> report_placement(const PlacementReport& report) {
     JsonWriter json;
     json.begin_array();
-    fmt::print("peak-to-mean utilisation; streams in bursts, figures up to 100 ms old\n");
-    fmt::print("{:>7}  {:<33} {:>6} {:>6} {:>6} {:>8} {:>8} {:>6}\n",
-               "servers",
-               "policy",
-               "mean",
-               "p99",
-               "most",
-               "placed",
-               "refused",
-               "trials");
-    for (const std::size_t servers : kSizes) {
-        if (servers > report.most_servers) {
-            break;
-        }
-        const std::size_t trials = std::clamp(kTrialServers / servers, std::size_t{1}, kTrialsMost);
+    fmt::print(
+        "peak-to-mean utilisation: the mean of the trials, the least and the greatest of "
+        "them, p99, the most,\nhow much more than ours with the same streams; figures up to "
+        "100 ms old\n{:>7}  {:<23} {:<28} {:>5} {:>10} {:>5} {:>5} {:>12} {:>8} {:>7} "
+        "{:>6}\n",
+        "servers",
+        "streams",
+        "policy",
+        "mean",
+        "trials'",
+        "p99",
+        "most",
+        "than ours",
+        "placed",
+        "refused",
+        "trials");
+    for (const Scenario& scenario : scenarios(report)) {
+        std::vector<double> ours;
         for (std::size_t i = 0; i < kPolicies; ++i) {
-            const auto policy = static_cast<Policy>(i);
-            PlacementPlan plan;
-            plan.servers = servers;
-            plan.duration_s = report.duration_s;
-            plan.seed = report.seed;
-            const PlacementQuality quality = measure(policy, plan, trials);
-            fmt::print("{:>7}  {:<33} {:>6.2f} {:>6.2f} {:>6.2f} {:>8} {:>8} {:>6}\n",
-                       servers,
-                       name_of(policy),
-                       quality.mean,
-                       quality.p99,
-                       quality.most,
-                       quality.placed,
-                       quality.refused,
-                       trials);
-            write_row(json, servers, trials, policy, quality);
+            Row row = measure(static_cast<Policy>(i), scenario.plan, report.seed, report.trials);
+            if (row.policy == Policy::ours) {
+                ours = row.trials;
+            }
+            for (std::size_t trial = 0; trial < ours.size(); ++trial) {
+                row.to_ours.push_back(row.trials[trial] - ours[trial]);
+            }
+            print_row(scenario, row);
+            std::fflush(stdout);
+            write_row(json, scenario, row);
         }
     }
     json.end_array();
