@@ -320,6 +320,7 @@ void attach(Turn& turn, SessionId session, const control::DataServerHello& hello
     server.clock_ms = hello.monotonic_ms;
     server.clock_at = turn.now;
     server.load.reset();
+    server.window = {};
     server.load_refused = false;
     server.ports.assign(hello.ports.size(), Part{});
     server.workers = Part{};
@@ -365,6 +366,7 @@ void take_load(Turn& turn, DataServer& server, control::LoadReport load) {
     server.load->utilisation = std::min(server.load->utilisation, 1.0);
     server.load_at = turn.now;
     take_measured(turn.state, server, turn.now);
+    take_window(server, turn.now);
     watch_parts(turn, server);
     rank(turn.state, server, turn.now);
     leave_trouble(turn, server);

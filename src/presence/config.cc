@@ -176,6 +176,10 @@ void declare(Options& options, Config& config, Raw& raw) {
                  0.0,
                  1.0,
                  "utilisation a new stream is thought to add, as long as few have been measured");
+    options.flag("rebalance",
+                 settings.rebalance,
+                 "move streams from the busiest data server to the least busy: at most one a "
+                 "minute, and only if it brings the two nearer by a quarter");
     admission_options(options, settings);
     options.duration("ticket-lifetime",
                      settings.ticket_lifetime,

@@ -6,6 +6,7 @@
 #include "presence/duty.h"
 #include "presence/find_stream.h"
 #include "presence/open_stream.h"
+#include "presence/rebalance.h"
 #include "presence/recover.h"
 #include "presence/sessions.h"
 #include "presence/stop_stream.h"
@@ -145,6 +146,7 @@ void take(Turn& turn, const Tick&) {
             advance(turn, *stream);
         }
     }
+    rebalance(turn);
 }
 
 }  // namespace
@@ -161,6 +163,7 @@ MonotonicTime next_deadline(const State& state) {
     return std::min({state.session_timers.next(),
                      state.stream_timers.next(),
                      recovery_due(state),
+                     rebalance_due(state),
                      state.store_again_at});
 }
 

@@ -14,11 +14,6 @@ namespace {
 
 using control::DesiredState;
 
-bool may_begin(const Stream& stream) {
-    return stream.step == StreamStep::started && !stream.move.has_value() && stream.publisher &&
-           stream.publisher_session && stream.transmitting;
-}
-
 void next_step(Turn& turn, Stream& stream, Move::Step step) {
     stream.move->step = step;
     stream.move->since = turn.now;
@@ -70,14 +65,24 @@ void go_over(Turn& turn, Stream& stream) {
 
 }  // namespace
 
+bool may_move(const Stream& stream) noexcept {
+    return stream.step == StreamStep::started && !stream.move.has_value() && stream.publisher &&
+           stream.publisher_session && stream.transmitting;
+}
+
 bool begin_move(Turn& turn, Stream& stream) {
-    if (!may_begin(stream)) {
+    if (!may_move(stream)) {
         return false;
     }
     Decision decision = place(turn.state, stream, turn.now);
     if (decision.chosen.empty() || decision.chosen == stream.server) {
         return false;
     }
+    begin_move_to(turn, stream, std::move(decision));
+    return true;
+}
+
+void begin_move_to(Turn& turn, Stream& stream, Decision decision) {
     DataServer& target = *find_server(turn.state, decision.chosen);
     stream.trigger = "move from " + stream.server;
     stream.move = Move{Move::Step::opening, target.name, Endpoint{}, turn.now, {}};
@@ -85,7 +90,6 @@ bool begin_move(Turn& turn, Stream& stream) {
     turn.log(about(stream, EventKind::moving, "to " + target.name));
     hand_out(turn, stream, target, std::move(decision));
     advance(turn, stream);
-    return true;
 }
 
 void advance_move(Turn& turn, Stream& stream) {

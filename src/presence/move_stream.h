@@ -13,6 +13,10 @@ namespace penstock::presence {
 /// Begins, if the publisher transmits and another data server can take the stream. Returns: whether
 /// it did.
 bool begin_move(Turn& turn, Stream& stream);
+/// Begins towards the data server that was chosen, which can take the stream, which may move.
+void begin_move_to(Turn& turn, Stream& stream, Decision decision);
+/// It is open, its publisher transmits, and no move of it is on.
+[[nodiscard]] bool may_move(const Stream& stream) noexcept;
 /// Takes the next step of the move as far as it goes now; nothing without one.
 void advance_move(Turn& turn, Stream& stream);
 /// When time alone makes a step due.

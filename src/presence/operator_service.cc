@@ -2,6 +2,7 @@
 
 #include "presence.grpc.pb.h"
 #include "presence/queries.h"
+#include "presence/rebalance.h"
 #include "rpc/convert.h"
 
 #include <grpcpp/grpcpp.h>
@@ -255,6 +256,15 @@ class OperatorService::Service final : public v1::Operators::CallbackService {
             status.bytes_sent = bytes_.sent;
             status.version = PENSTOCK_VERSION;
             *reply = control::to_proto(status);
+            return grpc::Status::OK;
+        });
+    }
+
+    grpc::ServerUnaryReactor* PlanRebalance(grpc::CallbackServerContext* context,
+                                            const v1::PlanRebalanceRequest*,
+                                            v1::RebalancePlan* reply) override {
+        return ask(*context, "", [=](const State& state, MonotonicTime now) {
+            *reply = control::to_proto(plan_rebalance(state, now));
             return grpc::Status::OK;
         });
     }

@@ -11,7 +11,8 @@ struct Settings {
     std::chrono::nanoseconds recent_period{std::chrono::seconds(10)};
     std::chrono::nanoseconds close_after{std::chrono::seconds(5)};
     double utilisation_limit = 0.9;
-    double reserve = 0.01;  // utilisation a hand-out is thought to add, before many are measured
+    double reserve = 0.01;   // utilisation a hand-out is thought to add, before many are measured
+    bool rebalance = false;  // streams are moved from busy data servers to others
     std::chrono::nanoseconds ticket_lifetime{std::chrono::seconds(60)};
     std::size_t data_servers_max = 1'000;
     std::size_t streams_max = 100'000;

@@ -4,6 +4,7 @@
 #include "presence/durable.h"
 #include "presence/events.h"
 #include "presence/least_busy.h"
+#include "presence/load_window.h"
 #include "presence/placement.h"
 #include "presence/reserve.h"
 #include "presence/settings.h"
@@ -120,6 +121,7 @@ struct DataServer {
     bool is_recent_over = false;                // ended early: enough others were handed out since
     std::optional<MonotonicTime> recent_since;  // while it is in Placement::recent
     std::vector<Reservation> reservations;
+    LoadWindow window;
     Measured measured;           // what it adds to Placement::measured
     std::optional<Rank> rank;    // its place among the eligible ones
     std::set<StreamId> streams;  // those whose `server` it is
@@ -294,6 +296,7 @@ struct State {
     Placement placement;
     std::set<StreamId> unplaced;  // want a data server, or wait until presence has settled
     StreamId retried_last;        // of those
+    MonotonicTime rebalance_at;
     // Streams whose decision, made then, has its candidates; oldest first.
     std::deque<std::pair<StreamId, MonotonicTime>> explained;
     Timers<SessionId, IdHash> session_timers;

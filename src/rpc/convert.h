@@ -27,6 +27,7 @@ v1::ServerInfo to_proto(const ServerInfo& info);
 v1::StreamInfo to_proto(const StreamInfo& info);
 v1::ConsumerInfo to_proto(const ConsumerInfo& info);
 v1::ExplainReply to_proto(const Explanation& explanation);
+v1::RebalancePlan to_proto(const RebalancePlan& plan);
 v1::Event to_proto(const EventRecord& record);
 v1::StatusReply to_proto(const Status& status);
 

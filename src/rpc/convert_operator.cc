@@ -97,6 +97,19 @@ v1::ExplainReply to_proto(const Explanation& explanation) {
     return message;
 }
 
+v1::RebalancePlan to_proto(const RebalancePlan& plan) {
+    v1::RebalancePlan message;
+    message.set_stream(plan.stream);
+    message.set_from(plan.from);
+    message.set_to(plan.to);
+    message.set_share(plan.share);
+    message.set_spread(plan.spread);
+    message.set_spread_after(plan.spread_after);
+    message.set_reason(plan.reason);
+    message.set_is_on(plan.is_on);
+    return message;
+}
+
 v1::Event to_proto(const EventRecord& record) {
     v1::Event message;
     message.set_sequence(record.sequence);

@@ -115,6 +115,18 @@ struct EventRecord {
     std::string detail;
 };
 
+/// What moving a stream would do for the spread between two data servers.
+struct RebalancePlan {
+    std::string stream;  // "": nothing is to be moved
+    std::string from;    // the busiest; "": not known
+    std::string to;      // the least busy that could be given a stream
+    double share = 0;    // of the data server, that the stream takes
+    double spread = 0;   // between the two, in utilisation
+    double spread_after = 0;
+    std::string reason;  // one sentence
+    bool is_on = false;  // else it is never done
+};
+
 struct Status {
     std::uint64_t epoch = 0;
     std::uint64_t uptime_ms = 0;

@@ -18,6 +18,7 @@ constexpr seconds kWelcomeWithin{5};
 constexpr milliseconds kWorkersMost{5};  // until a command is applied
 constexpr std::uint32_t kStreamsMaxSaid = 1'000;
 constexpr std::size_t kLeasesPerTick = 1'000;
+constexpr double kStreamUtilisation = 0.1;  // what a stream adds
 
 }  // namespace
 
@@ -275,12 +276,17 @@ void DataServerModel::report_load() {
     control::LoadReport load;
     load.sequence = ++load_sequence_;
     load.monotonic_ms = clock_ms();
-    load.utilisation = utilisation_;
+    load.utilisation = utilisation_ + kStreamUtilisation * static_cast<double>(streams_.size());
     load.bottleneck = "worker 0 busy";
     load.ports = {
         {has_link_ ? control::LinkState::up : control::LinkState::down, clock_ms() - heard_at_ms_}};
     if (is_stuck_) {
         load.stuck_workers = {0};
+    }
+    for (const auto& [id, stream] : streams_) {
+        control::StreamLoad& of_stream = load.streams.emplace_back();
+        of_stream.stream = id;
+        of_stream.packets_in = load.monotonic_ms;
     }
     send(control::DataServerMessage(std::move(load)));
 }

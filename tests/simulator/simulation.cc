@@ -72,6 +72,7 @@ presence::Settings Simulation::settings() {
     settings.close_after = around_.random.between(milliseconds(300), seconds(5));
     settings.recent_period = around_.random.between(nanoseconds(0), seconds(10));
     settings.ticket_lifetime = around_.random.between(seconds(2), seconds(60));
+    settings.rebalance = around_.random.chance(0.3);
     return settings;
 }
 

@@ -20,7 +20,7 @@ namespace penstock::ctl {
 const char* const kUsage =
     "server list | server show NAME | server cordon NAME | server uncordon NAME | "
     "server drain NAME [--deadline 5m] | stream list | stream show NAME | consumer list [STREAM] | "
-    "explain STREAM | events | status";
+    "explain STREAM | rebalance plan | events | status";
 
 namespace {
 
@@ -148,6 +148,13 @@ class Commands {
         });
     }
 
+    Result<void> rebalance_plan() {
+        v1::RebalancePlan reply;
+        return ask(&v1::Operators::Stub::PlanRebalance, v1::PlanRebalanceRequest(), reply, [&] {
+            request_.is_json ? print_json(reply) : print(page_of(reply));
+        });
+    }
+
     Result<void> status() {
         v1::StatusReply reply;
         return ask(&v1::Operators::Stub::Status, v1::StatusRequest(), reply, [&] {
@@ -254,6 +261,9 @@ Result<void> run_at(const std::string& presence, const Request& request) {
     }
     if (is({"explain"}, 1)) {
         return commands.explain(words[1]);
+    }
+    if (is({"rebalance", "plan"}, 0)) {
+        return commands.rebalance_plan();
     }
     if (is({"events"}, 0)) {
         return commands.events();

@@ -227,6 +227,18 @@ std::string page_of(const v1::ExplainReply& explanation) {
     return page + table.text();
 }
 
+std::string page_of(const v1::RebalancePlan& plan) {
+    const std::string what =
+        plan.stream().empty()
+            ? "nothing is to be moved"
+            : fmt::format("{} is to be moved from {} to {}", plan.stream(), plan.from(), plan.to());
+    return fmt::format("{}: {}\n{}\n",
+                       what,
+                       plan.reason(),
+                       plan.is_on() ? "rebalancing is on: one stream a minute at most"
+                                    : "rebalancing is off: nothing is moved without --rebalance");
+}
+
 std::string page_of(const v1::StatusReply& status) {
     std::string page;
     add_line(page, "version", status.version());

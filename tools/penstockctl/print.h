@@ -14,6 +14,7 @@ std::string page_of(const v1::ServerInfo& server);
 std::string page_of(const v1::StreamInfo& stream);
 /// The whole decision: who was looked at, what was known of each, and why it came out so.
 std::string page_of(const v1::ExplainReply& explanation);
+std::string page_of(const v1::RebalancePlan& plan);
 std::string page_of(const v1::StatusReply& status);
 /// One line; the time of day is local.
 std::string line_of(const v1::Event& event);

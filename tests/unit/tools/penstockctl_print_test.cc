@@ -101,6 +101,21 @@ TEST(PenstockctlPrint, SaysThatTheChosenOnesRecentPeriodEndedEarly) {
               std::string::npos);
 }
 
+TEST(PenstockctlPrint, SaysWhatRebalancingWouldMoveAndWhetherItDoes) {
+    v1::RebalancePlan plan;
+    plan.set_reason("because");
+    EXPECT_EQ(page_of(plan),
+              "nothing is to be moved: because\n"
+              "rebalancing is off: nothing is moved without --rebalance\n");
+    plan.set_stream("news");
+    plan.set_from("ds1");
+    plan.set_to("ds2");
+    plan.set_is_on(true);
+    EXPECT_EQ(page_of(plan),
+              "news is to be moved from ds1 to ds2: because\n"
+              "rebalancing is on: one stream a minute at most\n");
+}
+
 TEST(PenstockctlPrint, SaysThatNothingWasDecidedYet) {
     v1::ExplainReply reply;
     reply.set_stream("news");
