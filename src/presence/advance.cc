@@ -227,11 +227,29 @@ void count_watchers(State& state, Stream& stream) {
     if (watchers == stream.watchers) {
         return;
     }
-    if (DataServer* server = find_server(state, stream.server)) {
-        subtract(server->watchers, stream.watchers);
-        add(server->watchers, watchers);
+    const auto change = [&](const std::string& name) {
+        if (DataServer* server = find_server(state, name)) {
+            subtract(server->watchers, stream.watchers);
+            add(server->watchers, watchers);
+        }
+    };
+    change(stream.server);
+    if (stream.move.has_value()) {
+        change(stream.move->server);
     }
     stream.watchers = watchers;
+}
+
+void put_other(Stream& stream, DataServer& server) {
+    server.moving.insert(stream.id);
+    add(server.watchers, stream.watchers);
+}
+
+void take_off_other(State& state, Stream& stream) {
+    DataServer* server = find_server(state, stream.move->server);
+    if (server != nullptr && server->moving.erase(stream.id) > 0) {
+        subtract(server->watchers, stream.watchers);
+    }
 }
 
 void forget_flows(State& state, Stream& stream) {

@@ -222,8 +222,8 @@ void go_on_draining(Turn& turn, DataServer& server) {
 }
 
 bool is_empty(const DataServer& server) noexcept {
-    return server.streams.empty() && server.moving.empty() && server.desired.empty() &&
-           server.applied.empty() && !server.in_flight;
+    return server.reports_done && server.streams.empty() && server.moving.empty() &&
+           server.desired.empty() && server.applied.empty() && !server.in_flight;
 }
 
 }  // namespace penstock::presence

@@ -21,9 +21,7 @@ void next_step(Turn& turn, Stream& stream, Move::Step step) {
 
 /// Whoever calls has seen to what is open where.
 void forget_move(Turn& turn, Stream& stream) {
-    if (DataServer* other = find_server(turn.state, stream.move->server)) {
-        other->moving.erase(stream.id);
-    }
+    take_off_other(turn.state, stream);
     stream.move.reset();
     count_watchers(turn.state, stream);
 }
@@ -42,17 +40,16 @@ void change_places(Turn& turn, Stream& stream) {
     DataServer& other = *find_server(turn.state, stream.move->server);
     const std::string before = stream.server;
     std::vector<control::ConsumerFlow> flows = stream.flows;
-    other.moving.erase(stream.id);
+    take_off_other(turn.state, stream);
     put_on(turn.state, stream, other);
+    stream.move->server = before;
+    if (DataServer* old = find_server(turn.state, before)) {
+        put_other(stream, *old);
+    }
     set_flows(turn.state, stream, std::exchange(stream.move->flows, std::move(flows)));
     stream.flows_before.clear();
     stream.is_report_open = false;
     std::swap(stream.endpoint, stream.move->endpoint);
-    stream.move->server = before;
-    if (DataServer* old = find_server(turn.state, before)) {
-        old->moving.insert(stream.id);
-    }
-    count_watchers(turn.state, stream);
 }
 
 /// Content is at the new data server: consumers are told of it.
@@ -86,7 +83,7 @@ void begin_move_to(Turn& turn, Stream& stream, Decision decision) {
     DataServer& target = *find_server(turn.state, decision.chosen);
     stream.trigger = "move from " + stream.server;
     stream.move = Move{Move::Step::opening, target.name, Endpoint{}, turn.now, {}};
-    target.moving.insert(stream.id);
+    put_other(stream, target);
     turn.log(about(stream, EventKind::moving, "to " + target.name));
     hand_out(turn, stream, target, std::move(decision));
     advance(turn, stream);
@@ -189,7 +186,8 @@ bool go_on_at_other(Turn& turn, Stream& stream) {
     if (!stream.move.has_value()) {
         return false;
     }
-    if (!is_in_two_places(stream) || stream.step != StreamStep::started) {
+    // Before the publisher's content is there, nothing says that it will ever come.
+    if (stream.move->step != Move::Step::leaving || stream.step != StreamStep::started) {
         close_at_other(turn, stream);
         return false;
     }

@@ -33,8 +33,8 @@ void take_move_report(Turn& turn, Stream& stream, control::StreamReport report);
 void cancel_move(Turn& turn, Stream& stream, const std::string& reason);
 /// The other data server is lost, or refused.
 void lose_other(Turn& turn, Stream& stream, const std::string& reason);
-/// The stream's own data server is lost: it goes on at the other one, if that has it. Returns:
-/// whether it does; if not, there is no move any more.
+/// The stream's own data server is lost: it goes on at the other one, if the publisher's content
+/// comes there. Returns: whether it does; if not, there is no move any more.
 bool go_on_at_other(Turn& turn, Stream& stream);
 /// The stream is stopped or closed: at both.
 void close_move(Turn& turn, Stream& stream);

@@ -19,12 +19,17 @@ constexpr double kSpreadLeast = 0.1;       // less is no reason to move anything
 constexpr std::chrono::minutes kBetweenMoves{1};
 constexpr std::chrono::seconds kLookInterval{1};
 
+bool is_draining(const State& state, const std::string& server) {
+    const std::optional<Duty> duty = duty_of(state, server);
+    return duty.has_value() && duty->kind == Duty::Kind::draining;
+}
+
 /// Busiest of those whose load is known; one that is drained is emptied anyway.
 const DataServer* busiest(const State& state, MonotonicTime now) {
     const DataServer* found = nullptr;
     for (const auto& [name, server] : state.servers) {
         if (!server.session || !server.window.utilisation.has_value() ||
-            now - server.load_at >= kReportAgeMax || duty_of(state, name) == Duty::draining) {
+            now - server.load_at >= kReportAgeMax || is_draining(state, name)) {
             continue;
         }
         if (found == nullptr || std::pair(-*server.window.utilisation, server.name) <
@@ -61,12 +66,13 @@ const DataServer* least_busy_of(const State& state, const DataServer& busiest, M
 void choose_stream(const State& state,
                    const DataServer& from,
                    const DataServer& to,
+                   MonotonicTime now,
                    control::RebalancePlan& plan) {
     plan.spread_after = plan.spread;
     for (const auto& [id, share] : from.window.shares) {
         const auto stream = state.streams.find(id);
         if (stream == state.streams.end() || stream->second.server != from.name ||
-            !may_move(stream->second) || !can_take(state, to, stream->second)) {
+            !may_move(stream->second) || !can_take(state, to, stream->second, now)) {
             continue;
         }
         const double after = std::abs(plan.spread - 2 * share);
@@ -112,7 +118,7 @@ control::RebalancePlan plan_rebalance(const State& state, MonotonicTime now) {
                                    plan.spread,
                                    kSpreadLeast));
     }
-    choose_stream(state, *from, *to, plan);
+    choose_stream(state, *from, *to, now, plan);
     if (plan.spread_after > kSpreadAfterMost * plan.spread) {
         return nothing(
             plan,

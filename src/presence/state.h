@@ -127,7 +127,7 @@ struct DataServer {
     std::set<StreamId> streams;  // those whose `server` it is
     std::set<StreamId> moving;   // those whose move goes there or comes from there
     std::size_t flows = 0;       // of `streams`
-    Watchers watchers;           // of `streams`
+    Watchers watchers;           // of `streams` and `moving`
     bool was_silent = false;     // for too long, and has not been steady since
     std::optional<MonotonicTime> steady_since;
     MonotonicTime drain_end = kNever;  // then streams are moved without an overlap

@@ -57,9 +57,13 @@ void take_off(State& state, Stream& stream);
 void set_flows(State& state, Stream& stream, std::vector<control::ConsumerFlow> flows);
 /// The stream is not open any more where it was: nobody is proven there.
 void forget_flows(State& state, Stream& stream);
-/// Counts the stream's consumers anew for the limits of its data server. To be called when they or
+/// Counts the stream's consumers anew for the limits of its data servers. To be called when they or
 /// its rate have changed.
 void count_watchers(State& state, Stream& stream);
+/// A stream that moves is at both data servers: its consumers count at either. `server`: that of
+/// `stream.move`.
+void put_other(Stream& stream, DataServer& server);
+void take_off_other(State& state, Stream& stream);
 /// The consumer has a flow.
 [[nodiscard]] bool has_flow(const std::vector<control::ConsumerFlow>& flows, PeerId consumer);
 

@@ -266,6 +266,9 @@ Result<PublisherMessage> from(const v1::PublisherHello& message) {
     if (message.start() != v1::START_POLICY_PUBLISH && message.start() != v1::START_POLICY_DEMAND) {
         return invalid("the start policy is neither publish nor demand");
     }
+    if (message.max_bits_per_second() > kDeclaredRateMax) {  // or sums of them could overflow
+        return invalid("a stream cannot take more than 1 Tbit/s");
+    }
     return PublisherMessage(PublisherHello{
         message.protocol(),
         PeerId{message.publisher_id()},

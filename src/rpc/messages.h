@@ -24,7 +24,8 @@ inline constexpr std::size_t kQueuesMax = 4096;
 inline constexpr std::size_t kLoadStreamsMax = 1000;  // of one LoadReport
 // Of one StreamReport: this many fit kMessageBytesMax even with every number at its largest.
 inline constexpr std::size_t kFlowsMax = 3000;
-inline constexpr std::uint64_t kClockMsMax = 1ULL << 53U;  // 285,000 years of uptime
+inline constexpr std::uint64_t kDeclaredRateMax = 1'000'000'000'000;  // bit/s of one stream
+inline constexpr std::uint64_t kClockMsMax = 1ULL << 53U;             // 285,000 years of uptime
 inline constexpr std::uint64_t kEpochMax = 1ULL << 62U;
 
 // Opaque here: wire/ticket.h says what is in them.

@@ -1,5 +1,6 @@
 #include "simulator/placers.h"
 
+#include "base/protocol.h"
 #include "presence/assign_publisher.h"
 #include "presence/core.h"
 #include "presence/open_stream.h"
@@ -77,7 +78,7 @@ CorePlacer::CorePlacer(std::size_t servers, const presence::Settings& settings, 
         const presence::SessionId session{i + 1};
         take(presence::SessionOpened{session, presence::SessionKind::data_server}, now);
         control::DataServerHello hello;
-        hello.protocol = control::kProtocol;
+        hello.protocol = kProtocols.newest;
         hello.name = server_name(i);
         hello.boot_id = i + 1;
         hello.consumers_max = 1'000'000;

@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <deque>
 #include <memory>
 #include <string_view>
 #include <thread>
@@ -83,42 +84,10 @@ class Commands {
         return ask(&v1::Operators::Stub::SetServerDuty, command, reply, [] {});
     }
 
-    /// Returns once nothing is on the data server. A presence that is away meanwhile is asked
-    /// again.
-    Result<void> drain(const std::string& name) {
-        using Clock = std::chrono::steady_clock;
-        if (const auto begun = set_duty(name, v1::SERVER_DUTY_DRAINING); !begun) {
-            return begun;
-        }
-        const Clock::time_point end = Clock::now() + request_.deadline + kDrainGrace;
+    Result<void> look(const std::string& name, v1::ListServersReply& reply) {
         v1::ListServersRequest question;
         question.set_name(name);
-        while (true) {
-            v1::ListServersReply reply;
-            const auto answer = ask(&v1::Operators::Stub::ListServers, question, reply, [] {});
-            const std::string state = answer ? reply.servers(0).state() : "";
-            if (state == "drained" || state == "gone") {
-                request_.is_json ? print_json(reply.servers(0))
-                                 : print(fmt::format("{} is {}\n", name, state));
-                return {};
-            }
-            if (answer && state != "draining" && state != "stale") {
-                return Error{ErrorCode::denied,
-                             fmt::format("the drain of {} was taken back: it is {}", name, state)};
-            }
-            if (!answer && answer.error().code == ErrorCode::not_found) {
-                return answer;
-            }
-            if (Clock::now() >= end) {
-                return answer ? Error{ErrorCode::timed_out,
-                                      fmt::format("{} still has {} streams; see `penstockctl "
-                                                  "events`, or give it longer with --deadline",
-                                                  name,
-                                                  reply.servers(0).streams())}
-                              : answer.error();
-            }
-            std::this_thread::sleep_for(kDrainLook);
-        }
+        return ask(&v1::Operators::Stub::ListServers, question, reply, [] {});
     }
 
     Result<void> streams(const std::string& name, bool is_list) {
@@ -226,13 +195,79 @@ class Commands {
     std::unique_ptr<v1::Operators::Stub> stub_;
 };
 
-Result<void> run_at(const std::string& presence, const Request& request) {
+/// Asks one presence server after the other until one answers.
+template <typename Question>
+Result<void> ask_in_turn(std::deque<Commands>& presences, Question question) {
+    Result<void> done;
+    for (Commands& presence : presences) {
+        done = question(presence);
+        if (done || (done.error().code != ErrorCode::unavailable &&
+                     done.error().code != ErrorCode::timed_out)) {
+            break;
+        }
+    }
+    return done;
+}
+
+/// Why a drain has not ended. `seen`: how the last look went, and what it showed.
+Error not_drained(const std::string& name,
+                  const Result<void>& seen,
+                  const v1::ListServersReply& reply) {
+    if (!seen) {
+        return seen.error();
+    }
+    if (reply.servers(0).state() == "gone") {
+        return {ErrorCode::timed_out,
+                fmt::format("{} is not attached and may still relay; see that it reaches presence, "
+                            "or stop it",
+                            name)};
+    }
+    return {ErrorCode::timed_out,
+            fmt::format("{} still has {} streams; see `penstockctl events`, or give it longer with "
+                        "--deadline",
+                        name,
+                        reply.servers(0).streams())};
+}
+
+/// Returns once nothing is on the data server. It, or whoever leads, may be away meanwhile.
+Result<void> drain(std::deque<Commands>& presences,
+                   const Request& request,
+                   const std::string& name) {
+    using Clock = std::chrono::steady_clock;
+    const auto begun = ask_in_turn(presences, [&](Commands& presence) {
+        return presence.set_duty(name, v1::SERVER_DUTY_DRAINING);
+    });
+    if (!begun) {
+        return begun;
+    }
+    const Clock::time_point end = Clock::now() + request.deadline + kDrainGrace;
+    while (true) {
+        v1::ListServersReply reply;
+        const auto seen =
+            ask_in_turn(presences, [&](Commands& presence) { return presence.look(name, reply); });
+        const std::string state = seen ? reply.servers(0).state() : "";
+        if (state == "drained") {
+            request.is_json ? print_json(reply.servers(0))
+                            : print(fmt::format("{} is drained\n", name));
+            return {};
+        }
+        if (seen && state != "draining" && state != "gone") {
+            return Error{ErrorCode::denied,
+                         fmt::format("the drain of {} was taken back: it is {}", name, state)};
+        }
+        if (Clock::now() >= end) {
+            return not_drained(name, seen, reply);
+        }
+        std::this_thread::sleep_for(kDrainLook);
+    }
+}
+
+Result<void> run_at(Commands& commands, const Request& request) {
     const std::vector<std::string>& words = request.words;
     const auto is = [&](std::initializer_list<std::string_view> wanted, std::size_t names) {
         return words.size() == wanted.size() + names &&
                std::equal(wanted.begin(), wanted.end(), words.begin());
     };
-    Commands commands(request, presence);
     if (is({"server", "list"}, 0)) {
         return commands.servers("", true);
     }
@@ -246,9 +281,6 @@ Result<void> run_at(const std::string& presence, const Request& request) {
     if (is({"server", "uncordon"}, 1)) {
         const auto done = commands.set_duty(words[2], v1::SERVER_DUTY_NONE);
         return done ? commands.servers(words[2], false) : done;
-    }
-    if (is({"server", "drain"}, 1)) {
-        return commands.drain(words[2]);
     }
     if (is({"stream", "list"}, 0)) {
         return commands.streams("", true);
@@ -282,15 +314,15 @@ Result<void> run_at(const std::string& presence, const Request& request) {
 }  // namespace
 
 Result<void> run(const Request& request) {
-    Result<void> done;
+    std::deque<Commands> presences;
     for (const std::string& presence : request.presence) {
-        done = run_at(presence, request);
-        if (done || (done.error().code != ErrorCode::unavailable &&
-                     done.error().code != ErrorCode::timed_out)) {
-            break;
-        }
+        presences.emplace_back(request, presence);
     }
-    return done;
+    const std::vector<std::string>& words = request.words;
+    if (words.size() == 3 && words[0] == "server" && words[1] == "drain") {
+        return drain(presences, request, words[2]);
+    }
+    return ask_in_turn(presences, [&](Commands& presence) { return run_at(presence, request); });
 }
 
 }  // namespace penstock::ctl

@@ -108,6 +108,27 @@ TEST(Admission, CountsADeclaredRateOnceForEveryConsumer) {
     EXPECT_THAT(world.stream("b").decision.reason, HasSubstr("declared to take 8Mbit of 10Mbit"));
 }
 
+TEST(Admission, MovesNoMoreConsumersToADataServerThanItTakes) {
+    Settings settings;
+    settings.server_consumers_max = 2;
+    settings.recent_period = 0s;
+    World world(1, settings);
+    world.add_server("ds1", 0.1);
+    for (const char* name : {"a", "b"}) {
+        world.add_publisher(name);
+        world.join(world.add_consumer(name));
+    }
+    world.add_server("ds2", 0.2);
+    world.add_publisher("c");
+    world.join(world.add_consumer("c"));
+    ASSERT_EQ(world.stream("c").server, "ds2");
+
+    world.take(FromOperator{7, {"ds1", control::ServerDuty::draining, 5min}});
+    world.pass(3s);
+    EXPECT_EQ(world.state.servers.at("ds2").watchers.consumers, 2);
+    EXPECT_EQ(world.count_events(EventKind::moving), 1);
+}
+
 TEST(Admission, KeepsItsCountsWhenStreamsGo) {
     Settings settings;
     settings.server_bits_per_second_max = 10'000'000;

@@ -208,6 +208,25 @@ TEST_F(DutyTest, GoesOnAtTheNewServerIfTheOldOneDiesMeanwhile) {
     EXPECT_EQ(world.phase("news"), "transmitting");
 }
 
+TEST_F(DutyTest, DoesNotGoOnWhereThePublisherNeverCameIfTheOldOneDies) {
+    publisher.joins_other = false;
+    command("ds1", ServerDuty::draining);
+    ASSERT_EQ(told().also->data_server, "ds2");
+    world.add_server("ds3", 0.05);
+    world.cut(ds1.session);
+    EXPECT_EQ(told().data_server, "ds3") << "assigned afresh";
+    EXPECT_FALSE(told().also.has_value());
+    EXPECT_FALSE(ds2.open.contains(stream_id_of("news")));
+}
+
+TEST_F(DutyTest, IsNotDrainedBeforeItHasReportedWhatItHas) {
+    command("ds1", ServerDuty::draining);
+    world.cut(ds1.session);
+    EXPECT_EQ(state_of("ds1"), "gone") << "it may still relay";
+    world.say_hello(ds1);
+    EXPECT_EQ(state_of("ds1"), "draining");
+}
+
 TEST_F(DutyTest, GoesBackToTheOldServerIfTheNewOneDiesMeanwhile) {
     command("ds1", ServerDuty::draining);
     ASSERT_EQ(told().data_server, "ds2");

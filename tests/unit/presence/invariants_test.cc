@@ -205,6 +205,8 @@ class Invariants : public testing::TestWithParam<std::uint64_t> {
                 EXPECT_EQ(stream.step, StreamStep::started);
                 EXPECT_NE(stream.server, server.name);
                 moving.insert(id);
+                watchers.consumers += stream.watchers.consumers;
+                watchers.bits_per_second += stream.watchers.bits_per_second;
             }
         }
         for (const auto& [id, desired] : server.desired) {

@@ -56,6 +56,18 @@ TEST(Convert, TakesADataServersHello) {
     EXPECT_EQ(to_string(hello.ports[0].address), "10.91.0.1");
 }
 
+TEST(Convert, RefusesADeclaredRateThatNoStreamHas) {
+    v1::PublisherUp publisher;
+    v1::PublisherHello& hello = *publisher.mutable_hello();
+    hello.set_publisher_id(1);
+    hello.set_stream("news");
+    hello.set_start(v1::START_POLICY_DEMAND);
+    hello.set_max_bits_per_second(kDeclaredRateMax);
+    EXPECT_TRUE(from_proto(publisher).ok());
+    hello.set_max_bits_per_second(std::uint64_t{1} << 63U);
+    EXPECT_THAT(error_of(publisher), HasSubstr("more than 1 Tbit/s"));
+}
+
 TEST(Convert, RefusesNamesThatCouldForgeALineOrFillATable) {
     for (const std::string& name : {std::string(),
                                     std::string(256, 'a'),
