@@ -20,7 +20,11 @@
 namespace penstock::presence {
 namespace {
 
-constexpr std::uint32_t kEpochRetryMs = 100;  // a durable write takes that long if it succeeds
+constexpr std::uint32_t kEpochRetryMs = 100;      // a durable write takes that long if it succeeds
+constexpr std::size_t kTurnsMost = 3;             // of two with one name, within
+constexpr std::chrono::seconds kTurnsPeriod{60};  // this; then it is in quarantine
+constexpr std::chrono::seconds kQuarantine{60};   // from the last turn
+constexpr std::size_t kFormerBootsMax = 8;
 
 LoggedEvent about_server(const DataServer& server, EventKind kind, std::string detail) {
     LoggedEvent event;

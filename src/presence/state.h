@@ -5,6 +5,7 @@
 #include "presence/events.h"
 #include "presence/least_busy.h"
 #include "presence/load_window.h"
+#include "presence/part.h"
 #include "presence/placement.h"
 #include "presence/reserve.h"
 #include "presence/settings.h"
@@ -54,22 +55,14 @@ inline constexpr std::chrono::seconds kMovePatience{5};       // for content at 
 inline constexpr std::chrono::seconds kMovePause{10};         // before that place is tried again
 inline constexpr std::chrono::seconds kLeavePatience{20};     // for consumers, with the old one
 inline constexpr std::size_t kMovesAtOnce = 32;               // away from one data server
-inline constexpr std::chrono::seconds kPortSilence{1};        // then a port may be deaf
-inline constexpr std::chrono::seconds kDeafPortRest{10};      // before it is tried again
-inline constexpr std::chrono::seconds kPartSteady{2};         // without trouble, to be used again
-inline constexpr std::chrono::seconds kDisbelief{60};         // of peers that have complained
-inline constexpr std::size_t kTurnsMost = 3;                  // of two with one name, within
-inline constexpr std::chrono::seconds kTurnsPeriod{60};       // this; then it is in quarantine
-inline constexpr std::chrono::seconds kQuarantine{60};        // from the last turn
-inline constexpr std::size_t kFormerBootsMax = 8;
-inline constexpr std::chrono::seconds kStartPatience{5};    // least wait for a present publisher
-inline constexpr std::chrono::seconds kTroubleRenewal{5};   // new ticket for one in trouble
-inline constexpr std::chrono::seconds kGoneStreamKept{60};  // for `explain`
-inline constexpr std::chrono::hours kWaitMax{24 * 365};     // of a consumer; longer is for ever
-inline constexpr std::chrono::seconds kKeepalive{5};        // of consumers, on the data network
-inline constexpr std::size_t kExplainedMax = 10'000;        // decisions kept with their candidates
-inline constexpr std::size_t kRetriesAtOnce = 64;           // of unplaced streams, by a load report
-inline constexpr std::size_t kSetBytesMax = 200U << 10U;    // leaves room in kMessageBytesMax
+inline constexpr std::chrono::seconds kStartPatience{5};      // least wait for a present publisher
+inline constexpr std::chrono::seconds kTroubleRenewal{5};     // new ticket for one in trouble
+inline constexpr std::chrono::seconds kGoneStreamKept{60};    // for `explain`
+inline constexpr std::chrono::hours kWaitMax{24 * 365};       // of a consumer; longer is for ever
+inline constexpr std::chrono::seconds kKeepalive{5};          // of consumers, on the data network
+inline constexpr std::size_t kExplainedMax = 10'000;      // decisions kept with their candidates
+inline constexpr std::size_t kRetriesAtOnce = 64;         // of unplaced streams, by a load report
+inline constexpr std::size_t kSetBytesMax = 200U << 10U;  // leaves room in kMessageBytesMax
 inline constexpr std::uint16_t kTicketKeyId = 1;
 static_assert(kSetBytesMax < control::kMessageBytesMax);
 static_assert(kLoadInterval < kReportAgeMax && kReportAgeMax < kDataServerSilence);
@@ -91,13 +84,6 @@ struct Watchers {
     std::uint64_t bits_per_second = 0;
 
     bool operator==(const Watchers&) const = default;
-};
-
-/// A port of a data server, or all its workers: what keeps it from relaying.
-struct Part {
-    std::string trouble;          // "": nothing
-    MonotonicTime over_at;        // not before
-    std::set<PeerId> complaints;  // of a port: since it was silent
 };
 
 struct DataServer {
