@@ -13,10 +13,13 @@
 #include "presence/turn.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace penstock::presence {
 namespace {
+
+constexpr std::chrono::milliseconds kLateMost{300};  // of a Tick; later, and we were stopped
 
 template <typename... Handlers>
 struct Overloaded : Handlers... {
@@ -129,6 +132,9 @@ void take(Turn& turn, const LeadershipLost& event) {
 /// Everything that is due. What becomes due meanwhile waits for the next Tick, so that a timer set
 /// to the past cannot hold the core.
 void take(Turn& turn, const Tick&) {
+    if (const MonotonicTime due = next_deadline(turn.state); turn.now >= later(due, kLateMost)) {
+        excuse_silence(turn, turn.now - due + kLateMost);
+    }
     std::vector<SessionId> sessions;
     while (const auto due = turn.state.session_timers.take_due(turn.now)) {
         sessions.push_back(*due);

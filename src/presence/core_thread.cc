@@ -115,12 +115,13 @@ bool CoreThread::follow(const std::weak_ptr<Follower>& follower) {
 void CoreThread::run() {
     for (;;) {
         std::vector<Item> items = wait_for_items();
+        // What has been said comes before what is due because nothing was.
+        for (Item& item : items) {
+            handle(item);
+        }
         const MonotonicTime now = monotonic_now();
         if (now >= next_deadline(state_)) {
             move_state(Tick{}, now);
-        }
-        for (Item& item : items) {
-            handle(item);
         }
         wake_followers(now);
         if (now >= swept_at_ + kSweepInterval) {

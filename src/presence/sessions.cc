@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 namespace penstock::presence {
 namespace {
@@ -132,6 +133,17 @@ void reject(Turn& turn, SessionId id, std::string reason, std::uint32_t retry_af
             break;
     }
     end_session(turn, id, text);
+}
+
+void excuse_silence(Turn& turn, std::chrono::nanoseconds late) {
+    std::vector<SessionId> sessions;
+    for (auto& [id, session] : turn.state.sessions) {
+        session.heard_at = std::min(turn.now, session.heard_at + late);
+        sessions.push_back(id);
+    }
+    for (const SessionId id : sessions) {
+        arm_session(turn, id);
+    }
 }
 
 void attend_session(Turn& turn, SessionId id) {

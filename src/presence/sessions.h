@@ -2,6 +2,7 @@
 
 #include "presence/turn.h"
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -24,6 +25,9 @@ void reject(Turn& turn, SessionId id, std::string reason, std::uint32_t retry_af
 void end_session(Turn& turn, SessionId id, const std::string& reason);
 /// Ends a session from our side after what hung on it was given to another session.
 void drop_session(Turn& turn, SessionId id);
+/// We have not run for about `late` although something was due: what peers said meanwhile may still
+/// wait to be read, so that nobody's silence counts for that time.
+void excuse_silence(Turn& turn, std::chrono::nanoseconds late);
 /// A timer of the session is due: hello deadline, heartbeat, silence, a set's or a wait's end.
 void attend_session(Turn& turn, SessionId id);
 /// Sets the session's timer to the earliest of those. What is heard of it only moves that later:

@@ -8,6 +8,18 @@
 namespace penstock::presence {
 namespace {
 
+TEST(Sessions, HoldAgainstNobodyTheTimeInWhichPresenceDidNotRun) {
+    World world;
+    ScriptedServer& server = world.add_server("ds1");
+    world.add_publisher("news");
+    world.now += 60s;
+    world.take(Tick{});
+    EXPECT_TRUE(server.session) << "what it said meanwhile waits to be read";
+    EXPECT_EQ(world.count_events(EventKind::server_gone), 0);
+    world.pass_silently(1s);
+    EXPECT_FALSE(server.session) << "it said nothing";
+}
+
 TEST(Sessions, EndWithoutAHelloInFiveSeconds) {
     World world;
     const SessionId session = world.open_session(SessionKind::consumer);
