@@ -1,7 +1,7 @@
-/// Preloaded into a program, it shifts the program's wall clock by the nanoseconds that stand in the
-/// file WALL_CLOCK_SHIFT names (8 bytes, this machine's order), now and whenever they change: there
-/// is one wall clock for all namespaces, and it belongs to the machine. Waits until a time of the
-/// wall clock are shifted back, so that they end when they should have.
+/// Preloaded into a program, it shifts the program's wall clock by the nanoseconds that stand in
+/// the file WALL_CLOCK_SHIFT names (8 bytes, this machine's order), now and whenever they change:
+/// there is one wall clock for all namespaces, and it belongs to the machine. Waits until a time of
+/// the wall clock are shifted back, so that they end when they should have.
 #include <cstdarg>
 #include <cstdint>
 #include <cstdlib>
@@ -21,7 +21,7 @@ namespace {
 constexpr std::int64_t kNsPerSecond = 1'000'000'000;
 
 const volatile std::int64_t* shift_file() {
-    static const auto* const mapped = []() -> const volatile std::int64_t* {
+    static const auto* const kMapped = []() -> const volatile std::int64_t* {
         const char* const path = std::getenv("WALL_CLOCK_SHIFT");
         const int file = path == nullptr ? -1 : ::open(path, O_RDONLY | O_CLOEXEC);
         void* const bytes =
@@ -32,8 +32,9 @@ const volatile std::int64_t* shift_file() {
         }
         ::close(file);
         return static_cast<const volatile std::int64_t*>(bytes);
-    }();
-    return mapped;
+    }
+    ();
+    return kMapped;
 }
 
 timespec shifted(const timespec& time, std::int64_t by_ns) {
@@ -53,8 +54,8 @@ bool is_wall(clockid_t clock) { return clock == CLOCK_REALTIME || clock == CLOCK
 extern "C" {
 
 int clock_gettime(clockid_t clock, timespec* time) noexcept {
-    static auto* const real = next<int(clockid_t, timespec*)>("clock_gettime");
-    const int result = real(clock, time);
+    static auto* const kReal = next<int(clockid_t, timespec*)>("clock_gettime");
+    const int result = kReal(clock, time);
     if (result == 0 && is_wall(clock)) {
         *time = shifted(*time, *shift_file());
     }
@@ -77,22 +78,24 @@ time_t time(time_t* out) noexcept {
     return now.tv_sec;
 }
 
-int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex, const timespec* until) {
-    static auto* const real =
+int pthread_cond_timedwait(pthread_cond_t* condition,
+                           pthread_mutex_t* mutex,
+                           const timespec* until) {
+    static auto* const kReal =
         next<int(pthread_cond_t*, pthread_mutex_t*, const timespec*)>("pthread_cond_timedwait");
     const timespec machine = shifted(*until, -*shift_file());
-    return real(condition, mutex, &machine);
+    return kReal(condition, mutex, &machine);
 }
 
 int sem_timedwait(sem_t* semaphore, const timespec* until) {
-    static auto* const real = next<int(sem_t*, const timespec*)>("sem_timedwait");
+    static auto* const kReal = next<int(sem_t*, const timespec*)>("sem_timedwait");
     const timespec machine = shifted(*until, -*shift_file());
-    return real(semaphore, &machine);
+    return kReal(semaphore, &machine);
 }
 
 /// Abseil waits on futexes by this.
 long syscall(long number, ...) noexcept {
-    static auto* const real = next<long(long, ...)>("syscall");
+    static auto* const kReal = next<long(long, ...)>("syscall");
     std::va_list list;
     va_start(list, number);
     long words[6];
@@ -105,7 +108,7 @@ long syscall(long number, ...) noexcept {
         machine = shifted(*reinterpret_cast<const timespec*>(words[3]), -*shift_file());
         words[3] = reinterpret_cast<long>(&machine);
     }
-    return real(number, words[0], words[1], words[2], words[3], words[4], words[5]);
+    return kReal(number, words[0], words[1], words[2], words[3], words[4], words[5]);
 }
 
 }  // extern "C"
