@@ -78,14 +78,17 @@ void answer(Turn& turn, std::uint64_t question, CommandResult result) {
 /// Done, or why the command cannot be followed.
 CommandResult judge(Turn& turn, const control::ServerCommand& command) {
     const DataServer* server = find_server(turn.state, command.server);
-    if (server == nullptr) {
+    const bool is_recorded = turn.state.wanted.servers.contains(command.server) ||
+                             turn.state.wanted.duties.contains(command.server);
+    if (server == nullptr && !is_recorded) {
         return {CommandResult::Kind::unknown_server,
                 fmt::format("no data server is called {}; see `penstockctl server list`",
                             command.server),
                 ""};
     }
-    if (is_drain(duty_in(command)) && !is_drain(duty_among(turn.state.wanted, server->name)) &&
-        server->session && !has_another(turn, *server)) {
+    if (server != nullptr && is_drain(duty_in(command)) &&
+        !is_drain(duty_among(turn.state.wanted, server->name)) && server->session &&
+        !has_another(turn, *server)) {
         return {CommandResult::Kind::impossible,
                 fmt::format("no data server but {} can take streams now: attach or uncordon "
                             "another one before it is drained",

@@ -165,10 +165,13 @@ std::string objection(const State& state, const Stream* stream, PeerId consumer)
     if (state.consumers.size() >= state.settings.consumers_max) {
         return fmt::format("there are {} consumers already", state.settings.consumers_max);
     }
-    if (stream->requests.contains(consumer) || has_flow(stream->flows, consumer)) {
+    if (stream->requests.contains(consumer) || has_flow(stream->flows, consumer) ||
+        (stream->move.has_value() && has_flow(stream->move->flows, consumer))) {
         return "";  // it is counted already
     }
-    const std::size_t most = state.settings.stream_consumers_max;
+    // A stream is on one data server: more than that may have, it could never be given.
+    const std::size_t most =
+        lower(state.settings.stream_consumers_max, state.settings.server_consumers_max);
     if (most != 0 && stream->watchers.consumers >= most) {
         return fmt::format("the stream {} has {} consumers already", stream->name, most);
     }
@@ -241,7 +244,8 @@ void say_changes(Turn& turn, const Stream& stream) {
     leave_until(PeerId{std::numeric_limits<std::uint64_t>::max()});
 }
 
-/// In the order of the consumers, each once.
+}  // namespace
+
 void put_in_order(std::vector<control::ConsumerFlow>& flows) {
     const auto goes_before = [](const auto& left, const auto& right) {
         return left.consumer < right.consumer;
@@ -254,8 +258,6 @@ void put_in_order(std::vector<control::ConsumerFlow>& flows) {
     };
     flows.erase(std::unique(flows.begin(), flows.end(), is_same), flows.end());
 }
-
-}  // namespace
 
 void request_stream(Turn& turn, SessionId session, const control::ConsumerRequest& request) {
     if (std::string why = protocol_objection(request.protocol, request.protocol_oldest);

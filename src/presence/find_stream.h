@@ -2,6 +2,8 @@
 
 #include "presence/turn.h"
 
+#include <vector>
+
 namespace penstock::presence {
 
 /// Steps 5 and 6: a consumer asks for a stream and is told where to join, to wait, or that it is
@@ -17,6 +19,8 @@ void tell_consumers(Turn& turn, Stream& stream);
 void end_overdue_wait(Turn& turn, Consumer& consumer);
 /// The consumer's session is over.
 void leave(Turn& turn, Consumer& consumer);
+/// In the order of the consumers, each once.
+void put_in_order(std::vector<control::ConsumerFlow>& flows);
 /// Replaces the flows of a stream by what its data server reports; says who joined and who left.
 void take_flows(Turn& turn, Stream& stream, control::StreamReport report);
 

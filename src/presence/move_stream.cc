@@ -52,6 +52,13 @@ void change_places(Turn& turn, Stream& stream) {
     std::swap(stream.endpoint, stream.move->endpoint);
 }
 
+/// Whoever has a flow at the old data server has one at the new one, too.
+bool are_all_over(const Stream& stream) {
+    return std::ranges::all_of(stream.move->flows, [&](const control::ConsumerFlow& flow) {
+        return has_flow(stream.flows, flow.consumer);
+    });
+}
+
 /// Content is at the new data server: consumers are told of it.
 void go_over(Turn& turn, Stream& stream) {
     change_places(turn, stream);
@@ -82,7 +89,7 @@ bool begin_move(Turn& turn, Stream& stream) {
 void begin_move_to(Turn& turn, Stream& stream, Decision decision) {
     DataServer& target = *find_server(turn.state, decision.chosen);
     stream.trigger = "move from " + stream.server;
-    stream.move = Move{Move::Step::opening, target.name, Endpoint{}, turn.now, {}};
+    stream.move = Move{Move::Step::opening, target.name, Endpoint{}, turn.now, {}, {}};
     put_other(stream, target);
     turn.log(about(stream, EventKind::moving, "to " + target.name));
     hand_out(turn, stream, target, std::move(decision));
@@ -102,6 +109,11 @@ void advance_move(Turn& turn, Stream& stream) {
             }
             return;
         case Move::Step::leaving:
+            if (!are_all_over(stream)) {
+                stream.move->over_since.reset();
+            } else if (!stream.move->over_since.has_value()) {
+                stream.move->over_since = turn.now;
+            }
             if (stream.move->flows.empty() || is_late) {
                 next_step(turn, stream, Move::Step::ending);
                 direct_publisher(turn, stream, DesiredState::start);
@@ -123,7 +135,9 @@ MonotonicTime move_due(const Stream& stream) noexcept {
         case Move::Step::joining:
             return stream.move->since + kMovePatience;
         case Move::Step::leaving:
-            return stream.move->since + kLeavePatience;
+            // The LEAVE of one who has gone over may have been lost.
+            return std::min(stream.move->since + kLeavePatience,
+                            later(stream.move->over_since.value_or(kNever), kOverlap));
         case Move::Step::ending:
             return stream.move->since + kStopPatience;
     }
@@ -157,8 +171,10 @@ void take_move_report(Turn& turn, Stream& stream, control::StreamReport report) 
         }
     } else if (report.continued) {
         move.flows.insert(move.flows.end(), report.consumers.begin(), report.consumers.end());
+        put_in_order(move.flows);
     } else {
         move.flows = std::move(report.consumers);
+        put_in_order(move.flows);
     }
     count_watchers(turn.state, stream);
     advance(turn, stream);

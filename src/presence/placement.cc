@@ -33,11 +33,6 @@ enum class Unfit {
     refused,
 };
 
-/// The lower of two limits, of which 0 is none.
-std::size_t lower(std::size_t one, std::size_t other) {
-    return one == 0 || (other != 0 && other < one) ? other : one;
-}
-
 std::size_t consumers_max(const Settings& settings, const DataServer& server) {
     return lower(server.hello.consumers_max, settings.server_consumers_max);
 }
@@ -192,6 +187,10 @@ std::vector<const Rank*> lowest(const std::set<Rank>& ranks, std::size_t most) {
 }
 
 }  // namespace
+
+std::size_t lower(std::size_t one, std::size_t other) noexcept {
+    return one == 0 || (other != 0 && other < one) ? other : one;
+}
 
 std::size_t set_bytes_of(const std::string& name) noexcept {
     constexpr std::size_t kEntryBytes = 40;  // ids, rate, field keys and lengths

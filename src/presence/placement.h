@@ -41,6 +41,9 @@ struct Placement {
     Timers<SessionId, IdHash> changes_by_time;  // looked at before every choice only
 };
 
+/// The lower of two limits, of which 0 is none.
+[[nodiscard]] std::size_t lower(std::size_t one, std::size_t other) noexcept;
+
 /// What one stream takes of the bytes of a full set, at most.
 [[nodiscard]] std::size_t set_bytes_of(const std::string& name) noexcept;
 

@@ -54,6 +54,7 @@ inline constexpr std::chrono::seconds kStoreRetry{1};         // after a write t
 inline constexpr std::chrono::seconds kMovePatience{5};       // for content at the new place
 inline constexpr std::chrono::seconds kMovePause{10};         // before that place is tried again
 inline constexpr std::chrono::seconds kLeavePatience{20};     // for consumers, with the old one
+inline constexpr std::chrono::seconds kOverlap{3};            // of their flows at both, at most
 inline constexpr std::size_t kMovesAtOnce = 32;               // away from one data server
 inline constexpr std::chrono::seconds kStartPatience{5};      // least wait for a present publisher
 inline constexpr std::chrono::seconds kTroubleRenewal{5};     // new ticket for one in trouble
@@ -175,6 +176,7 @@ struct Move {
     Endpoint endpoint;                         // there
     MonotonicTime since;                       // of the step
     std::vector<control::ConsumerFlow> flows;  // at the old one, while leaving
+    std::optional<MonotonicTime> over_since;   // all of those have one at the new one, too
 };
 
 struct Stream {

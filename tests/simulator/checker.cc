@@ -5,6 +5,7 @@
 #include "simulator/consumer_model.h"
 #include "simulator/data_server_model.h"
 #include "simulator/network.h"
+#include "simulator/presence_model.h"
 #include "simulator/publisher_model.h"
 
 #include <algorithm>
@@ -37,7 +38,7 @@ void Checker::on_lead(NodeId presence, const presence::Durable& facts) {
     if (!leads_.empty() && facts.epoch <= leads_.rbegin()->first) {
         fail("I1", fmt::format("epoch {} is given to a second leader", facts.epoch));
     }
-    leads_[facts.epoch] = {presence, around_.now(), facts.servers};
+    leads_[facts.epoch] = {presence, around_.now(), facts.servers, facts.duties};
 }
 
 void Checker::on_obeyed(NodeId server, std::uint64_t epoch) {
@@ -78,7 +79,7 @@ bool Checker::is_fed(const DataServerModel& server,
     }
     const NodeId from = node_at(session->address.ip);
     const auto& publisher = static_cast<const PublisherModel&>(around_.network->node(from));
-    return publisher.feeds(endpoint) && publisher.address() == session->address &&
+    return publisher.feeds(endpoint, session->address) &&
            !around_.network->is_cut(Plane::data, from, server.id());
 }
 
@@ -119,10 +120,50 @@ bool Checker::is_watched(const DataServerModel& server, StreamId stream) const {
     return false;
 }
 
+void Checker::check_placed(const presence::State& state,
+                           const Node& server,
+                           const presence::Stream& stream) {
+    if (stream.decision.chosen != server.name()) {
+        return;
+    }
+    const std::size_t most = state.settings.server_streams_max;
+    if (stream.decided_at == around_.now() && most != 0 &&
+        state.servers.at(server.name()).desired.size() > most) {
+        fail("admission", fmt::format("{} is given more than {} streams", server.name(), most));
+    }
+    if (!state.facts.duties.contains(server.name())) {
+        return;
+    }
+    const Lead& lead = leads_.at(state.facts.epoch);
+    MonotonicTime since = lead.duties.contains(server.name()) ? lead.since : presence::kNever;
+    for (const presence::LoggedEvent& event :
+         state.events.after(0, "", presence::EventLog::kEventsMax)) {
+        if (event.kind == presence::EventKind::uncordoned && event.data_server == server.name()) {
+            since = presence::kNever;
+        } else if ((event.kind == presence::EventKind::cordoned ||
+                    event.kind == presence::EventKind::draining) &&
+                   event.data_server == server.name()) {
+            since = std::min(since, event.at);
+        }
+    }
+    if (stream.decided_at > since) {
+        fail("drain",
+             fmt::format("{} is given to {}, which an operator took out: {}",
+                         stream.name,
+                         server.name(),
+                         stream.decision.reason));
+    }
+}
+
 void Checker::on_set_sent(const presence::State& state,
                           const Node& node,
                           const control::StreamSet& set) {
     const auto& server = static_cast<const DataServerModel&>(node);
+    for (const control::DesiredStream& desired : set.open) {
+        if (const auto stream = state.streams.find(desired.stream); stream != state.streams.end()) {
+            check_placed(state, node, stream->second);
+        }
+    }
     if (set.epoch < leads_.rbegin()->first) {
         leads_.rbegin()->second.is_disturbed = true;
     }
@@ -167,14 +208,25 @@ bool Checker::was_lost(const presence::State& state, const DataServerModel& serv
            has_happened(state, presence::EventKind::server_gone, server);
 }
 
-bool Checker::can_expect(const presence::State& state, const DataServerModel& server) const {
+bool Checker::can_expect(const presence::State& state,
+                         const DataServerModel& server,
+                         StreamId stream) const {
     const std::uint64_t epoch = state.facts.epoch;
     const auto& recorded = leads_.at(epoch).recorded;
-    return recorded.contains(server.name()) ||
-           std::ranges::any_of(state.servers, [&](const auto& entry) {
-               const std::uint64_t seen = entry.second.hello.epoch_seen;
-               return seen != 0 && seen < epoch && !recorded.contains(entry.first);
-           });
+    if (recorded.contains(server.name())) {
+        return true;
+    }
+    const auto known = state.streams.find(stream);
+    const MonotonicTime decided_at = known == state.streams.end()
+                                         ? around_.now()
+                                         : known->second.decided_at.value_or(around_.now());
+    const auto events = state.events.after(0, "", presence::EventLog::kEventsMax);
+    return std::ranges::any_of(events, [&](const presence::LoggedEvent& event) {
+        const auto other = state.servers.find(event.data_server);
+        return event.kind == presence::EventKind::server_attached && event.at < decided_at &&
+               other != state.servers.end() && other->second.hello.epoch_seen != 0 &&
+               other->second.hello.epoch_seen < epoch && !recorded.contains(other->first);
+    });
 }
 
 void Checker::on_desired_sent(const presence::State& state,
@@ -201,7 +253,8 @@ void Checker::on_desired_sent(const presence::State& state,
              desired.endpoint == open->second.endpoint)) {
             continue;
         }
-        if (is_watched(server, stream) && !was_lost(state, server) && can_expect(state, server)) {
+        if (is_watched(server, stream) && !was_lost(state, server) &&
+            can_expect(state, server, stream)) {
             fail("I7",
                  fmt::format(
                      "a presence that recovers tells {}, which is watched at {}, to {}",
@@ -212,15 +265,48 @@ void Checker::on_desired_sent(const presence::State& state,
     }
 }
 
+void Checker::check_admitted(const presence::State& state,
+                             const presence::Stream& stream,
+                             const presence::Consumer& consumer) {
+    if (!admitted_.emplace(state.facts.epoch, consumer.id).second ||
+        presence::has_flow(stream.flows, consumer.id) ||
+        (stream.move.has_value() && presence::has_flow(stream.move->flows, consumer.id))) {
+        return;
+    }
+    std::size_t there = 0;
+    for (const auto& [id, other] : state.streams) {
+        there += other.server == stream.server ? other.requests.size() : 0;
+    }
+    const presence::Settings& settings = state.settings;
+    if (settings.stream_consumers_max != 0 &&
+        stream.requests.size() > settings.stream_consumers_max) {
+        fail("admission",
+             fmt::format("{} is given to {} consumers, it may have {} ({} flows)",
+                         stream.name,
+                         stream.requests.size(),
+                         settings.stream_consumers_max,
+                         stream.flows.size()));
+    } else if (settings.server_consumers_max != 0 && !stream.server.empty() &&
+               there > settings.server_consumers_max) {
+        fail("admission", stream.server + " is given more consumers than it may have");
+    }
+}
+
 void Checker::on_assignment_sent(const presence::State& state,
                                  const Node& node,
                                  const control::Assignment& assignment) {
     const auto& consumer = static_cast<const ConsumerModel&>(node);
+    if (const auto stream = state.streams.find(consumer.stream_id());
+        stream != state.streams.end() && stream->second.requests.contains(consumer.peer())) {
+        const presence::SessionId session = stream->second.requests.at(consumer.peer());
+        check_admitted(state, stream->second, state.consumers.at(session));
+    }
     const Endpoint* place = consumer.place();
     if (!is_recovering(assignment.epoch) || place == nullptr ||
         assignment.state == control::AssignmentState::wait || assignment.endpoint == *place ||
         !is_sent(consumer, *place) || claims_publisher(assignment.endpoint, consumer.stream_id()) ||
-        was_lost(state, server_at(*place)) || !can_expect(state, server_at(*place))) {
+        was_lost(state, server_at(*place)) ||
+        !can_expect(state, server_at(*place), consumer.stream_id())) {
         return;
     }
     fail("I7",
@@ -235,6 +321,13 @@ bool Checker::is_in_power(const DataServerModel& server) const {
     return server.is_attached() && server.epoch() == epoch &&
            around_.network->node(lead.presence).is_running() &&
            around_.now() >= lead.since + presence::kSettlePeriod;
+}
+
+bool Checker::is_moving(StreamId stream) const {
+    const auto& leader =
+        static_cast<const PresenceModel&>(around_.network->node(leads_.rbegin()->second.presence));
+    const auto known = leader.state().streams.find(stream);
+    return known != leader.state().streams.end() && known->second.move.has_value();
 }
 
 void Checker::watch() {
@@ -260,7 +353,7 @@ void Checker::watch() {
             }
         }
         const std::pair key{id, consumer.peer()};
-        if (count < 2 || !is_ruled) {
+        if (count < 2 || !is_ruled || is_moving(stream)) {
             overlaps_.erase(key);
         } else if (const auto since = overlaps_.emplace(key, around_.now()).first->second;
                    around_.now() - since > kOverlapMost) {

@@ -61,8 +61,9 @@ class Checker {
     struct Lead {
         NodeId presence;
         MonotonicTime since;
-        std::set<std::string, std::less<>> recorded;  // data servers
-        bool is_disturbed = false;                    // an older leader has moved streams since
+        std::set<std::string, std::less<>> recorded;                // data servers
+        std::map<std::string, presence::Duty, std::less<>> duties;  // of them, from the beginning
+        bool is_disturbed = false;  // an older leader has moved streams since
     };
 
     /// A publisher's content reaches the data server for this stream.
@@ -83,13 +84,23 @@ class Checker {
     [[nodiscard]] static bool was_degraded(const presence::State& state,
                                            const DataServerModel& server);
     [[nodiscard]] static bool was_lost(const presence::State& state, const DataServerModel& server);
-    /// A presence can know that it has to wait for this data server: it was on record when that
-    /// presence began to lead, or another one that was not has shown that the record has gaps. The
-    /// store may have failed until the presence before was gone.
+    /// A presence could know that it had to wait for this data server when it decided about the
+    /// stream: it was on record when that presence began to lead, or one that was not had shown
+    /// that the record has gaps. The store may have failed until the presence before was gone.
     [[nodiscard]] bool can_expect(const presence::State& state,
-                                  const DataServerModel& server) const;
+                                  const DataServerModel& server,
+                                  StreamId stream) const;
     [[nodiscard]] bool is_recovering(std::uint64_t epoch) const;
     [[nodiscard]] bool is_in_power(const DataServerModel& server) const;
+    /// A drain moves it: whose LEAVE was lost is sent it twice until all others have gone over.
+    [[nodiscard]] bool is_moving(StreamId stream) const;
+    /// What operators have taken out, and what is full, is given nothing new.
+    void check_placed(const presence::State& state,
+                      const Node& server,
+                      const presence::Stream& stream);
+    void check_admitted(const presence::State& state,
+                        const presence::Stream& stream,
+                        const presence::Consumer& consumer);
     void check_streams(const presence::State& state);
     void check_servers(const presence::State& state);
 
@@ -97,6 +108,7 @@ class Checker {
     std::map<NodeId, std::uint64_t> obeyed_;
     std::map<std::uint64_t, Lead> leads_;  // by epoch
     std::map<std::pair<NodeId, PeerId>, MonotonicTime> overlaps_;
+    std::set<std::pair<std::uint64_t, PeerId>> admitted_;  // by the leader of an epoch
     std::optional<Violation> violation_;
 };
 

@@ -17,6 +17,7 @@ constexpr milliseconds kWaitWithFlow{30'000};
 constexpr milliseconds kUserLeast{200};  // until a user starts the program again
 constexpr milliseconds kUserMost{1'000};
 constexpr std::uint16_t kPort = 4'000;
+constexpr milliseconds kLookAgain{10};  // whether content comes from the new place
 
 }  // namespace
 
@@ -45,7 +46,7 @@ void ConsumerModel::on_start() {
     version_ = 0;
     join_.emplace(new_join());
     previous_.reset();
-    is_told_to_wait_ = had_flow_ = has_quit_ = false;
+    is_told_to_wait_ = is_turned_away_ = had_flow_ = has_quit_ = false;
     wait_until_.reset();
     Caller::on_start();
 }
@@ -89,6 +90,7 @@ void ConsumerModel::on_presence(Message& message) {
     auto& reply = std::get<control::ConsumerReply>(message);
     if (const auto* reject = std::get_if<control::Reject>(&reply)) {
         say("is rejected: {}", reject->reason);
+        is_turned_away_ = true;
         hang_up(milliseconds(reject->retry_after_ms));
     } else if (const auto* assignment = std::get_if<control::Assignment>(&reply)) {
         on_assignment(*assignment);
@@ -100,6 +102,7 @@ void ConsumerModel::on_assignment(const control::Assignment& assignment) {
         return;
     }
     version_ = assignment.version;
+    is_turned_away_ = false;
     switch (assignment.state) {
         case control::AssignmentState::ready:
             say("is told {} at {}, epoch {}",
@@ -141,7 +144,7 @@ void ConsumerModel::apply(const control::Assignment& assignment) {
     const Endpoint& endpoint = assignment.endpoint.value();
     if (stands && join_->target().server == endpoint) {
         join_->confirm(now());
-    } else {
+    } else if (!goes_back(endpoint)) {
         if (stands) {
             leave_previous();
             previous_ = std::exchange(join_, new_join());
@@ -153,6 +156,27 @@ void ConsumerModel::apply(const control::Assignment& assignment) {
         join_->start(target, around_.random.next() | 1U, now());
     }
     send_due();
+}
+
+/// The place it is just leaving is the right one after all.
+bool ConsumerModel::goes_back(const Endpoint& endpoint) {
+    if (!previous_ || previous_->state() != JoinState::accepted || previous_->is_silent(now()) ||
+        previous_->target().server != endpoint) {
+        return false;
+    }
+    std::swap(*join_, *previous_);
+    leave_previous();
+    join_->confirm(now());
+    return true;
+}
+
+/// The place before is left when content comes from the new one, or from neither.
+void ConsumerModel::go_on_moving() {
+    if (previous_ && join_->state() == JoinState::accepted &&
+        (around_.checker->is_sent(*this, join_->target().server) || place_before() == nullptr ||
+         !around_.checker->is_sent(*this, *place_before()))) {
+        leave_previous();
+    }
 }
 
 void ConsumerModel::give_flow_up() {
@@ -195,7 +219,6 @@ void ConsumerModel::on_datagram(const Datagram& datagram) {
     if (before == JoinState::joining && join_->state() == JoinState::accepted) {
         say("has joined at {}", to_string(join_->target().server));
         had_flow_ = true;
-        leave_previous();
     }
     if (arrival == Arrival::stranger && previous_) {
         previous_->on_datagram(datagram.source, datagram.payload(), now());
@@ -221,6 +244,7 @@ void ConsumerModel::send_due_of(JoinClient& join) {
 
 void ConsumerModel::send_due() {
     note_content();
+    go_on_moving();
     send_due_of(*join_);
     if (previous_) {
         send_due_of(*previous_);
@@ -247,7 +271,7 @@ void ConsumerModel::send_due() {
 void ConsumerModel::set_alarm() {
     MonotonicTime next = join_->next_deadline();
     if (previous_) {
-        next = std::min(next, previous_->next_deadline());
+        next = std::min({next, previous_->next_deadline(), now() + kLookAgain});
     }
     if (next == MonotonicTime::max()) {
         return;

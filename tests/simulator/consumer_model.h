@@ -30,6 +30,8 @@ class ConsumerModel final : public Caller {
     [[nodiscard]] const Endpoint* place() const;
     [[nodiscard]] const Endpoint* place_before() const;
     [[nodiscard]] bool is_wanting() const noexcept { return is_alive() && !has_quit_; }
+    /// By presence, the last time it said anything.
+    [[nodiscard]] bool is_turned_away() const noexcept { return is_turned_away_; }
 
   protected:
     void on_start() override;
@@ -41,6 +43,8 @@ class ConsumerModel final : public Caller {
   private:
     void on_assignment(const control::Assignment& assignment);
     void apply(const control::Assignment& assignment);
+    bool goes_back(const Endpoint& endpoint);
+    void go_on_moving();
     void give_flow_up();
     void leave_previous();
     void leave(JoinClient& join);
@@ -61,6 +65,7 @@ class ConsumerModel final : public Caller {
     std::optional<JoinClient> join_;
     std::optional<JoinClient> previous_;
     bool is_told_to_wait_ = false;
+    bool is_turned_away_ = false;
     bool had_flow_ = false;
     bool has_quit_ = false;
     std::optional<MonotonicTime> wait_until_;

@@ -12,22 +12,26 @@ constexpr milliseconds kReportInterval{100};
 constexpr milliseconds kSplitLeast{2'500};  // a lease, and until another one leads
 constexpr milliseconds kSplitBreaks{300};
 constexpr std::size_t kStreamsMax = 1'000;
+constexpr milliseconds kDeadlineMost{3'000};
+constexpr milliseconds kNoDeadline = std::chrono::hours(1);
 
 }  // namespace
 
 void Faults::plan(std::size_t count) {
-    plan(count, {&Faults::crash,       &Faults::crash,          &Faults::crash_presence,
-                 &Faults::pause,       &Faults::cut_control,    &Faults::cut_control,
-                 &Faults::cut_data,    &Faults::isolate,        &Faults::break_calls,
-                 &Faults::break_calls, &Faults::slow_down,      &Faults::slow_reports,
-                 &Faults::lose_store,  &Faults::lose_datagrams, &Faults::split,
-                 &Faults::split,       &Faults::fill_server,    &Faults::load_server,
-                 &Faults::move_user,   &Faults::move_user,      &Faults::lose_link,
-                 &Faults::stick_worker});
+    plan(count, {&Faults::crash,        &Faults::crash,          &Faults::crash_presence,
+                 &Faults::pause,        &Faults::cut_control,    &Faults::cut_control,
+                 &Faults::cut_data,     &Faults::isolate,        &Faults::break_calls,
+                 &Faults::break_calls,  &Faults::slow_down,      &Faults::slow_reports,
+                 &Faults::lose_store,   &Faults::lose_datagrams, &Faults::split,
+                 &Faults::split,        &Faults::fill_server,    &Faults::load_server,
+                 &Faults::move_user,    &Faults::move_user,      &Faults::lose_link,
+                 &Faults::stick_worker, &Faults::cordon,         &Faults::drain,
+                 &Faults::drain_slowly});
 }
 
 void Faults::plan_for_presence(std::size_t count) {
-    plan(count, {&Faults::restart_presence, &Faults::lose_store});
+    plan(count,
+         {&Faults::restart_presence, &Faults::lose_store, &Faults::cordon, &Faults::drain_slowly});
 }
 
 void Faults::plan(std::size_t count, std::initializer_list<Begin> kinds) {
@@ -220,6 +224,22 @@ Timeline::Job Faults::stick_worker() {
     server.set_stuck(true);
     return [&server] { server.set_stuck(false); };
 }
+
+Timeline::Job Faults::command(control::ServerDuty duty, milliseconds deadline) {
+    const std::string server = pick(cast_.servers).name();
+    cast_.operators->want(server, duty, deadline);
+    return [this, server] { cast_.operators->want(server, control::ServerDuty::none, {}); };
+}
+
+Timeline::Job Faults::cordon() { return command(control::ServerDuty::cordoned, {}); }
+
+Timeline::Job Faults::drain() {
+    const auto deadline = std::chrono::duration_cast<milliseconds>(
+        around_.random.between(milliseconds(0), kDeadlineMost));
+    return command(control::ServerDuty::draining, deadline);
+}
+
+Timeline::Job Faults::drain_slowly() { return command(control::ServerDuty::draining, kNoDeadline); }
 
 Timeline::Job Faults::move_user() {
     if (around_.random.chance(0.3)) {

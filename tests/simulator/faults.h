@@ -3,6 +3,7 @@
 #include "simulator/consumer_model.h"
 #include "simulator/data_server_model.h"
 #include "simulator/network.h"
+#include "simulator/operator_model.h"
 #include "simulator/presence_model.h"
 #include "simulator/publisher_model.h"
 
@@ -18,6 +19,7 @@ struct Cast {
     std::vector<std::unique_ptr<PublisherModel>> publishers;
     std::vector<std::unique_ptr<ConsumerModel>> consumers;
     std::vector<Node*> all;
+    std::unique_ptr<OperatorModel> operators;
 };
 
 /// What goes wrong, and when; all of it is over at `end`.
@@ -28,7 +30,8 @@ class Faults {
 
     /// Draws and plans so many faults between now and the end.
     void plan(std::size_t count);
-    /// Only crashes and restarts of presence servers, and leaders that lose their store.
+    /// Only crashes and restarts of presence servers, leaders that lose their store, and operators
+    /// who cordon and drain data servers.
     void plan_for_presence(std::size_t count);
 
   private:
@@ -54,7 +57,11 @@ class Faults {
     Timeline::Job move_user();
     Timeline::Job lose_link();
     Timeline::Job stick_worker();
+    Timeline::Job cordon();
+    Timeline::Job drain();
+    Timeline::Job drain_slowly();
 
+    Timeline::Job command(control::ServerDuty duty, milliseconds deadline);
     Timeline::Job crash(Node& node, bool is_host);
     Timeline::Job pause(Node& node);
     /// Of the links of a node with all of `others`, one way or the other or both.

@@ -71,6 +71,7 @@ int run_many(const Arguments& arguments) {
     const auto begin = std::chrono::steady_clock::now();
     const Plan plan = plan_of(arguments);
     std::vector<double> recovered;
+    std::vector<double> drained;
     std::vector<double> stopped;
     std::uint64_t failures = 0;
     for (std::uint64_t seed = arguments.first; seed < arguments.first + arguments.seeds; ++seed) {
@@ -86,11 +87,15 @@ int run_many(const Arguments& arguments) {
             }
         }
         recovered.push_back(std::chrono::duration<double>(outcome.recovered_after).count());
+        if (outcome.drained_after > nanoseconds(0)) {
+            drained.push_back(std::chrono::duration<double>(outcome.drained_after).count());
+        }
         stopped.push_back(std::chrono::duration<double>(outcome.stopped_after).count());
     }
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
     fmt::print(
         "{} seeds, {} failed, {:.1f} s; receives again after p50 {:.2f} p99 {:.2f} most {:.2f} s; "
+        "{} drained after p50 {:.2f} p99 {:.2f} most {:.2f} s; "
         "stopped after p50 {:.2f} p99 {:.2f} most {:.2f} s\n",
         arguments.seeds,
         failures,
@@ -98,6 +103,10 @@ int run_many(const Arguments& arguments) {
         percentile(recovered, 0.5),
         percentile(recovered, 0.99),
         percentile(recovered, 1),
+        drained.size(),
+        percentile(drained, 0.5),
+        percentile(drained, 0.99),
+        percentile(drained, 1),
         percentile(stopped, 0.5),
         percentile(stopped, 0.99),
         percentile(stopped, 1));

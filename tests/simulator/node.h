@@ -23,6 +23,7 @@ using std::chrono::seconds;
 
 class Network;
 class Checker;
+class OperatorModel;
 
 /// A host, one process on it: an index into the network's tables.
 using NodeId = std::size_t;
@@ -63,6 +64,7 @@ struct Surroundings {
     Trace trace;
     Network* network = nullptr;
     Checker* checker = nullptr;
+    OperatorModel* operators = nullptr;
     std::size_t presences = 1;  // they are the nodes 0..presences - 1
     double datagram_loss = 0;
 

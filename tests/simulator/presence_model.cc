@@ -3,6 +3,7 @@
 #include "presence/recover.h"
 #include "simulator/checker.h"
 #include "simulator/network.h"
+#include "simulator/operator_model.h"
 
 #include <algorithm>
 #include <utility>
@@ -169,6 +170,12 @@ void PresenceModel::on_ended(CallId call) {
     }
 }
 
+void PresenceModel::ask(std::uint64_t question, const control::ServerCommand& command) {
+    if (is_running() && leads_) {
+        move(presence::FromOperator{question, command});
+    }
+}
+
 /// A stale leader goes on as if it had commanded before it could read this.
 void PresenceModel::blind(control::DataServerMessage& message) const {
     if (!is_stale_) {
@@ -287,6 +294,8 @@ void PresenceModel::perform(presence::StoreFacts& action) {
 
 void PresenceModel::perform(presence::ToOperator& action) {
     say("answers an operator: {}", action.result.reason.empty() ? "done" : action.result.reason);
+    around_.operators->on_answer(
+        action.question, action.result, state_.facts.epoch, arbiter_.facts());
 }
 
 void PresenceModel::perform(presence::CloseSession& action) {

@@ -52,6 +52,9 @@ class PresenceModel final : public Node {
     void on_message(CallId call, Message& message) override;
     void on_ended(CallId call) override;
 
+    /// An operator asks; the answer goes to the OperatorModel. One that is paused does not answer.
+    void ask(std::uint64_t question, const control::ServerCommand& command);
+
     // Faults.
     /// It cannot reach the store. `is_stale`: and does not see that its lease has ended.
     void cut_store(bool is_stale);

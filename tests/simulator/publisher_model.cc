@@ -24,6 +24,12 @@ DesiredPublishing plain(const control::PublisherDesired& message) {
             desired.endpoint = message.endpoint.value();
             desired.ticket = std::bit_cast<Ticket>(message.ticket.value());
             desired.key.bytes = message.session_key.value();
+            if (message.also.has_value()) {
+                desired.also = PublishPlace{message.also->data_server,
+                                            message.also->endpoint,
+                                            std::bit_cast<Ticket>(message.also->ticket),
+                                            SessionKey{message.also->session_key}};
+            }
             break;
         case control::DesiredState::stop:
             desired.state = DesiredPublishing::State::stop;
@@ -61,21 +67,31 @@ PublisherModel::PublisherModel(Surroundings& around,
       wish_(std::move(wish)),
       stream_id_(stream_id_of(wish_.stream)) {}
 
-Endpoint PublisherModel::address() const { return {address_of(id()), port_}; }
+Endpoint PublisherModel::address_of_path(const Path& path) const {
+    return {address_of(id()), path.port};
+}
+
+bool PublisherModel::feeds(const Endpoint& endpoint, const Endpoint& from) const {
+    return is_running() && ((path_.feeds(endpoint) && address_of_path(path_) == from) ||
+                            (other_.feeds(endpoint) && address_of_path(other_) == from));
+}
 
 void PublisherModel::on_start() {
     peer_ = PeerId{around_.random.next() | 1U};
     gate_ = {};
-    join_.emplace(JoinClient::kNeverProbe, around_.random.next());
+    for (Path* path : {&path_, &other_}) {
+        path->join.emplace(JoinClient::kNeverProbe, around_.random.next());
+        path->may_send = false;
+    }
     desired_ = {};
-    may_send_ = was_stopped_ = is_report_due_ = false;
+    is_transmitting_ = is_report_due_ = false;
     trouble_.clear();
     Caller::on_start();
 }
 
 void PublisherModel::on_crash() {
     Caller::on_crash();
-    may_send_ = false;
+    path_.may_send = other_.may_send = false;
 }
 
 Message PublisherModel::hello() {
@@ -85,7 +101,7 @@ Message PublisherModel::hello() {
     hello.stream = wish_.stream;
     hello.start = wish_.start;
     hello.close_after_ms = wish_.close_after_ms;
-    hello.transmitting = may_send_;
+    hello.transmitting = desired_.state == DesiredPublishing::State::start;
     if (is_report_due_) {
         after(nanoseconds(0), [this] { report(); });  // behind the hello
     }
@@ -99,7 +115,8 @@ void PublisherModel::on_presence(Message& message) {
     if (const auto* reject = std::get_if<control::Reject>(&reply)) {
         say("is rejected: {}", reject->reason);
         if (reject->retry_after_ms == 0) {
-            leave();
+            leave(path_);
+            leave(other_);
             retire();
         } else {
             hang_up(milliseconds(reject->retry_after_ms));
@@ -115,100 +132,162 @@ void PublisherModel::on_desired(const control::PublisherDesired& message) {
         report();
         return;
     }
-    say("is told {} {} of epoch {}",
-        desired.state == DesiredPublishing::State::start  ? "START"
+    const bool is_start = desired.state == DesiredPublishing::State::start;
+    say("is told {} {} of epoch {}{}",
+        is_start                                          ? "START"
         : desired.state == DesiredPublishing::State::stop ? "STOP"
                                                           : "WAIT",
         desired.version,
-        desired.epoch);
-    if (desired.state != DesiredPublishing::State::start) {
-        was_stopped_ = true;
-    }
-    if (desired.state != DesiredPublishing::State::start ||
-        (may_send_ && desired.endpoint != desired_.endpoint)) {
-        may_send_ = false;
-    }
+        desired.epoch,
+        desired.also.has_value() ? ", in two places" : "");
+    const auto keeps = [&](const Path& path) {
+        const Endpoint& place = path.join->target().server;
+        return path.may_send && (place == desired.endpoint ||
+                                 (desired.also.has_value() && place == desired.also->endpoint));
+    };
+    is_transmitting_ = is_start && is_transmitting_ && (keeps(path_) || keeps(other_));
     trouble_.clear();
     desired_ = desired;
+    if (!is_start) {
+        path_.may_send = other_.may_send = false;
+    }
     report();
     apply(desired);
 }
 
 void PublisherModel::apply(const DesiredPublishing& desired) {
-    const bool was_stopped = std::exchange(was_stopped_, false);
     if (desired.state != DesiredPublishing::State::start) {
-        leave();
+        leave(path_);
+        leave(other_);
         return;
     }
-    const bool is_there = join_->state() == JoinState::accepted && !join_->is_silent(now()) &&
-                          join_->target().server == desired.endpoint;
-    if (is_there && !was_stopped) {
-        join_->confirm(now());
-    } else {
-        leave();
-        ++port_;
-        join_->start(
-            {desired.endpoint, desired.ticket, desired.key, {}}, around_.random.next() | 1U, now());
+    const auto is_there = [&](const Path& path) {
+        return path.join->state() == JoinState::accepted && !path.join->is_silent(now()) &&
+               path.join->target().server == desired.endpoint;
+    };
+    const bool joins_there = other_.join->state() == JoinState::joining &&
+                             other_.join->target().server == desired.endpoint;
+    const bool has_moved = !is_there(path_) && (is_there(other_) || joins_there);
+    if (has_moved) {
+        std::swap(path_, other_);
+    }
+    apply_other(desired.also);
+    if (is_there(path_)) {
+        path_.join->confirm(now());
+    } else if (!has_moved) {
+        leave(path_);
+        join(path_, {desired.data_server, desired.endpoint, desired.ticket, desired.key});
     }
     send_due();
 }
 
-void PublisherModel::leave() {
-    transmit(join_->leave_message());
-    join_->stop();
-    may_send_ = false;
+void PublisherModel::apply_other(const std::optional<PublishPlace>& place) {
+    const JoinState state = other_.join->state();
+    const bool is_there = place && (state == JoinState::accepted || state == JoinState::joining) &&
+                          other_.join->target().server == place->endpoint;
+    if (is_there) {
+        if (state == JoinState::accepted) {
+            other_.join->confirm(now());
+        }
+        return;
+    }
+    leave(other_);
+    if (place) {
+        join(other_, *place);
+    }
 }
 
-void PublisherModel::transmit(std::span<const std::byte> bytes) {
+void PublisherModel::join(Path& path, const PublishPlace& place) {
+    path.port = ++newest_port_;
+    path.join->start(
+        {place.endpoint, place.ticket, place.key, {}}, around_.random.next() | 1U, now());
+}
+
+void PublisherModel::leave(Path& path) {
+    transmit(path, path.join->leave_message());
+    path.join->stop();
+    path.may_send = false;
+}
+
+void PublisherModel::transmit(const Path& path, std::span<const std::byte> bytes) {
     if (bytes.empty()) {
         return;
     }
     Datagram datagram;
     datagram.from = id();
-    datagram.to = node_at(join_->target().server.ip);
-    datagram.source = address();
-    datagram.destination = join_->target().server;
+    datagram.to = node_at(path.join->target().server.ip);
+    datagram.source = address_of_path(path);
+    datagram.destination = path.join->target().server;
     datagram.size = bytes.size();
     std::ranges::copy(bytes, datagram.bytes.begin());
     around_.network->send_datagram(datagram);
 }
 
 void PublisherModel::on_datagram(const Datagram& datagram) {
-    if (datagram.destination != address()) {
-        return;
-    }
-    const JoinState before = join_->state();
-    const FlowId flow_before = join_->flow_id();
-    join_->on_datagram(datagram.source, datagram.payload(), now());
-    if (join_->state() == JoinState::accepted &&
-        (before != JoinState::accepted || join_->flow_id() != flow_before) &&
-        desired_.state == DesiredPublishing::State::start) {
-        say("is accepted at {}", to_string(join_->target().server));
-        may_send_ = true;
-        trouble_.clear();
-        report();
+    if (receive(path_, datagram)) {
+        accepted();
+    } else if (receive(other_, datagram) && desired_.state == DesiredPublishing::State::start) {
+        say("is accepted at {}, too", to_string(other_.join->target().server));
+        other_.may_send = true;
     }
     send_due();
 }
 
-void PublisherModel::send_due() {
-    for (auto message = join_->poll(now()); !message.empty(); message = join_->poll(now())) {
-        transmit(message);
+bool PublisherModel::receive(Path& path, const Datagram& datagram) {
+    if (datagram.destination != address_of_path(path)) {
+        return false;
     }
-    if (join_->state() == JoinState::ended) {
-        say("was ended: {}", join_->trouble(now()));
-        may_send_ = false;
-        trouble_ = join_->trouble(now());
+    const JoinState before = path.join->state();
+    const FlowId flow_before = path.join->flow_id();
+    path.join->on_datagram(datagram.source, datagram.payload(), now());
+    return path.join->state() == JoinState::accepted &&
+           (before != JoinState::accepted || path.join->flow_id() != flow_before);
+}
+
+void PublisherModel::accepted() {
+    if (desired_.state != DesiredPublishing::State::start ||
+        desired_.endpoint != path_.join->target().server) {
+        return;
+    }
+    say("is accepted at {}", to_string(path_.join->target().server));
+    path_.may_send = true;
+    is_transmitting_ = true;
+    trouble_.clear();
+    report();
+}
+
+void PublisherModel::send_messages(Path& path) {
+    for (auto message = path.join->poll(now()); !message.empty();
+         message = path.join->poll(now())) {
+        transmit(path, message);
+    }
+}
+
+void PublisherModel::send_due() {
+    send_messages(path_);
+    send_messages(other_);
+    if (other_.join->state() == JoinState::ended) {
+        leave(other_);
+    }
+    if (path_.join->state() == JoinState::ended) {
+        say("was ended: {}", path_.join->trouble(now()));
+        path_.may_send = false;
+        is_transmitting_ = false;
+        trouble_ = path_.join->trouble(now());
         report();
-        join_->start(join_->target(), around_.random.next() | 1U, now());
+        path_.join->start(path_.join->target(), around_.random.next() | 1U, now());
         send_due();
         return;
     }
-    if (join_->take_renewal(now())) {
-        trouble_ = join_->trouble(now());
+    if (path_.join->take_renewal(now())) {
+        trouble_ = path_.join->trouble(now());
         report();
     }
-    const MonotonicTime next = join_->next_deadline();
+    set_alarm();
+}
+
+void PublisherModel::set_alarm() {
+    const MonotonicTime next = std::min(path_.join->next_deadline(), other_.join->next_deadline());
     if (next != MonotonicTime::max()) {
         after(std::max(next - now(), nanoseconds(1'000'000)), [this, alarm = ++alarm_] {
             if (alarm == alarm_) {
@@ -224,8 +303,8 @@ void PublisherModel::report() {
         is_report_due_ = false;
         return;
     }
-    send(control::PublisherMessage(
-        control::PublisherReport{desired_.version, spoken(desired_.state), may_send_, trouble_}));
+    send(control::PublisherMessage(control::PublisherReport{
+        desired_.version, spoken(desired_.state), is_transmitting_, trouble_}));
 }
 
 }  // namespace penstock::simulator

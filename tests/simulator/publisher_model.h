@@ -25,12 +25,15 @@ class PublisherModel final : public Caller {
 
     [[nodiscard]] const PublisherWish& wish() const noexcept { return wish_; }
     [[nodiscard]] StreamId stream_id() const noexcept { return stream_id_; }
-    /// Content leaves for there, from address().
+    /// Content leaves for there.
     [[nodiscard]] bool feeds(const Endpoint& endpoint) const {
-        return is_running() && may_send_ && join_->target().server == endpoint;
+        return is_running() && (path_.feeds(endpoint) || other_.feeds(endpoint));
     }
-    [[nodiscard]] bool is_sending() const { return is_running() && may_send_; }
-    [[nodiscard]] Endpoint address() const;
+    /// ... from this address.
+    [[nodiscard]] bool feeds(const Endpoint& endpoint, const Endpoint& from) const;
+    [[nodiscard]] bool is_sending() const {
+        return is_running() && (path_.may_send || other_.may_send);
+    }
     [[nodiscard]] PeerId peer() const noexcept { return peer_; }
 
   protected:
@@ -41,25 +44,44 @@ class PublisherModel final : public Caller {
     void on_presence(Message& message) override;
 
   private:
+    /// A data server that content goes to, and the socket for it.
+    struct Path {
+        std::optional<JoinClient> join;
+        bool may_send = false;
+        std::uint16_t port = 0;
+
+        [[nodiscard]] bool feeds(const Endpoint& endpoint) const {
+            return may_send && join->target().server == endpoint;
+        }
+    };
+
     void on_desired(const control::PublisherDesired& desired);
     void apply(const DesiredPublishing& desired);
-    void leave();
+    void apply_other(const std::optional<PublishPlace>& place);
+    void join(Path& path, const PublishPlace& place);
+    void leave(Path& path);
+    /// Returns: whether the data server has just accepted us.
+    bool receive(Path& path, const Datagram& datagram);
+    void accepted();
     void send_due();
+    void send_messages(Path& path);
+    void set_alarm();
     void report();
-    void transmit(std::span<const std::byte> bytes);
+    void transmit(const Path& path, std::span<const std::byte> bytes);
+    [[nodiscard]] Endpoint address_of_path(const Path& path) const;
 
     PublisherWish wish_;
     StreamId stream_id_;
     // Of one life of the process.
     PeerId peer_;
     VersionGate gate_;
-    std::optional<JoinClient> join_;
+    Path path_;   // where it is to be
+    Path other_;  // where it is to be, too, while the stream moves
     DesiredPublishing desired_;
-    bool may_send_ = false;
-    bool was_stopped_ = false;
+    bool is_transmitting_ = false;  // as it tells presence
     bool is_report_due_ = false;
     std::string trouble_;
-    std::uint16_t port_ = 0;
+    std::uint16_t newest_port_ = 0;
     std::uint64_t alarm_ = 0;
 };
 

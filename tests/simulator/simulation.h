@@ -34,6 +34,7 @@ struct Outcome {
     std::uint64_t seed = 0;
     std::optional<Violation> violation;
     nanoseconds recovered_after{0};  // end of the faults until every wanting consumer receives
+    nanoseconds drained_after{0};    // a drain among healthy peers; 0: there was none
     nanoseconds stopped_after{0};    // last consumer gone until no publisher sends
     std::string cast;                // one line: who took part
     std::deque<std::string> trace;
@@ -52,8 +53,14 @@ inline constexpr nanoseconds kReceiveWithin = presence::kPeerSilence + seconds(2
 inline constexpr nanoseconds kStopWithin =
     presence::kClaimPeriod + seconds(5) + presence::kStopPatience + presence::kSetPatience;
 
-/// One run: peers and presence servers drawn from the seed, faults, an end to them, an end to all
-/// consumers. Stops at the first broken invariant.
+/// Until a drained data server is empty among healthy peers: a move that did not come about and
+/// another one after a pause, consumers who do not leave, a publisher who does not acknowledge.
+inline constexpr nanoseconds kDrainWithin = presence::kMovePatience + presence::kMovePause +
+                                            presence::kMovePatience + presence::kLeavePatience +
+                                            presence::kStopPatience;
+
+/// One run: peers and presence servers drawn from the seed, faults, an end to them, a drain that no
+/// consumer may notice, an end to all consumers. Stops at the first broken invariant.
 Outcome simulate(std::uint64_t seed, const Plan& plan);
 
 }  // namespace penstock::simulator

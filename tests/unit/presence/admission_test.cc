@@ -62,6 +62,19 @@ TEST(Admission, RefusesAConsumerBeyondTheLimitOfItsDataServer) {
     EXPECT_EQ(third.state(), AssignmentState::ready);
 }
 
+TEST(Admission, LetsNoMoreWaitForAStreamThanADataServerMayHave) {
+    Settings settings;
+    settings.server_consumers_max = 2;
+    World world(1, settings);
+    world.add_consumer("news");
+    world.add_consumer("news");
+    ScriptedConsumer& third = world.add_consumer("news");
+    ASSERT_TRUE(third.rejected.has_value());
+    EXPECT_EQ(third.rejected->reason, "the stream news has 2 consumers already");
+    world.add_server("ds1");
+    EXPECT_EQ(world.add_publisher("news").told.back().data_server, "ds1") << "it can be given";
+}
+
 TEST(Admission, GivesAFullDataServerNoMoreStreams) {
     Settings settings;
     settings.server_consumers_max = 1;

@@ -198,6 +198,39 @@ TEST_F(DutyTest, StaysWhereItIsAfterTheDeadlineIfNoOtherServerCanTakeIt) {
     EXPECT_EQ(state_of("ds1"), "drained");
 }
 
+TEST_F(DutyTest, WaitsForNoConsumerThatHasAFlowAtBothForLong) {
+    command("ds1", ServerDuty::draining);
+    ASSERT_TRUE(told().also.has_value());
+    world.join(consumer);  // there, too; its LEAVE was lost
+    world.pass(kOverlap - 100ms);
+    EXPECT_TRUE(ds1.open.contains(stream_id_of("news"))) << "it may not have got content there yet";
+    world.pass(200ms);
+    EXPECT_FALSE(ds1.open.contains(stream_id_of("news")));
+    EXPECT_EQ(state_of("ds1"), "drained");
+}
+
+TEST_F(DutyTest, TakesAConsumerBackThatIsStillAtTheOldServer) {
+    world.state.settings.stream_consumers_max = 1;
+    command("ds1", ServerDuty::draining);
+    ASSERT_EQ(world.stream("news").move->flows.size(), 1);
+    world.cut(consumer.session);
+    world.request(consumer);
+    EXPECT_FALSE(consumer.rejected.has_value());
+    EXPECT_EQ(consumer.told.back().data_server, "ds2");
+}
+
+TEST_F(DutyTest, TakesADutyBackOfAServerThatHasNotReturned) {
+    command("ds2", ServerDuty::cordoned);
+    Durable facts = world.state.facts;
+    World after;
+    lead(after.state, facts, after.now);
+    after.take(FromOperator{8, {"ds2", ServerDuty::none, {}}});
+    EXPECT_EQ(after.answers.back().result.kind, CommandResult::Kind::done);
+    EXPECT_TRUE(after.stored.back().duties.empty());
+    after.take(FromOperator{9, {"ds9", ServerDuty::none, {}}});
+    EXPECT_EQ(after.answers.back().result.kind, CommandResult::Kind::unknown_server);
+}
+
 TEST_F(DutyTest, GoesOnAtTheNewServerIfTheOldOneDiesMeanwhile) {
     command("ds1", ServerDuty::draining);
     ASSERT_TRUE(told().also.has_value());
