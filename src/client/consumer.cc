@@ -94,7 +94,7 @@ class ConsumerImpl final : public Consumer, private ConsumerEvents {
     void send_due_of(JoinClient& join, MonotonicTime now);
     std::size_t take_content(std::span<Datagram> datagrams, MonotonicTime now);
     bool takes(std::size_t index, MonotonicTime now, std::uint64_t& strangers);
-    bool goes_back(const DesiredConsuming& desired, MonotonicTime now);
+    bool goes_back(MonotonicTime now);
     std::size_t take_merged(std::span<Datagram> datagrams);
     void go_on_moving(MonotonicTime now);
     void wait(MonotonicTime deadline);
@@ -371,8 +371,9 @@ void ConsumerImpl::apply(const DesiredConsuming& desired, MonotonicTime now) {
     is_told_to_wait_ = desired.state == DesiredConsuming::State::wait;
     if (is_told_to_wait_) {
         // A presence that has just started knows of no stream yet. A flow that stands is the data
-        // server's to end, which it does when the stream is closed there.
-        if (!stands) {
+        // server's to end, which it does when the stream is closed there; and while we move, the
+        // one we come from stands.
+        if (!stands && !goes_back(now)) {
             give_flow_up();
         }
         return;
@@ -382,17 +383,19 @@ void ConsumerImpl::apply(const DesiredConsuming& desired, MonotonicTime now) {
         set_state(ConsumerState::receiving);
         return;
     }
-    if (goes_back(desired, now)) {
+    if (previous_ && previous_->target().server == desired.endpoint && goes_back(now)) {
         return;
     }
     // Content goes on from where it came until the new place has it, too. History was for the
-    // first join: whoever moves wants to go on, not to begin again.
+    // first join: whoever moves, or tries once more to, wants to go on, not to begin again.
     HistoryRequest history = options_.history;
+    if (stands || merge_) {
+        history = {};
+    }
     if (stands) {
         leave_previous();
         previous_ = std::exchange(join_, new_join());
         merge_ ? merge_->restart(now) : void(merge_.emplace());
-        history = {};
     }
     join_.start({.server = desired.endpoint,
                  .ticket = desired.ticket,
@@ -403,17 +406,25 @@ void ConsumerImpl::apply(const DesiredConsuming& desired, MonotonicTime now) {
     set_state(ConsumerState::joining);
 }
 
-/// The place we are just leaving is the right one after all.
-bool ConsumerImpl::goes_back(const DesiredConsuming& desired, MonotonicTime now) {
-    if (!previous_ || previous_->state() != JoinState::accepted || previous_->is_silent(now) ||
-        previous_->target().server != desired.endpoint) {
+/// To the place we are just leaving, if our flow there stands. Returns: whether it does.
+bool ConsumerImpl::goes_back(MonotonicTime now) {
+    if (!previous_ || previous_->state() != JoinState::accepted || previous_->is_silent(now)) {
         return false;
     }
     std::swap(join_, *previous_);
-    if (merge_ && !merge_->is_over()) {
-        merge_.reset();  // its content was handed on all the time
+    if (!merge_ || merge_->is_searching()) {
+        leave_previous();
+        if (merge_) {
+            merge_->stay();  // the content of the place we go back to was handed on all the time
+        }
+    } else {
+        // It was not any more: we move once again, from the place that we had come to.
+        merge_->restart(now);
+        merge_->open_new(now);
+        if (previous_->state() != JoinState::accepted) {
+            leave_previous();
+        }
     }
-    leave_previous();
     join_.confirm(now);
     set_state(ConsumerState::receiving);
     return true;

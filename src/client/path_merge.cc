@@ -66,6 +66,12 @@ void PathMerge::look(MonotonicTime now) {
     }
 }
 
+void PathMerge::stay() {
+    held_.clear();
+    new_.clear();
+    state_ = State::over;
+}
+
 void PathMerge::restart(MonotonicTime now) {
     end_old();
     look(now);

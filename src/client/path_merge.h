@@ -40,6 +40,8 @@ class PathMerge {
     void open_new(MonotonicTime now) noexcept { opened_at_ = now; }
     /// The old path will bring nothing more.
     void end_old() noexcept { old_has_ended_ = true; }
+    /// The old path is the new one, too: what is held is forgotten. Only while is_searching().
+    void stay();
     /// The new path is the old one from now on; what was decided, or has to be now, is handed on.
     void restart(MonotonicTime now);
     /// Goes as far as it can; to be called after datagrams and at deadline().
@@ -51,6 +53,8 @@ class PathMerge {
     /// What next() has given may go.
     void release() noexcept { handed_on_.clear(); }
 
+    /// The old path's datagrams are those that are handed on.
+    [[nodiscard]] bool is_searching() const noexcept { return state_ == State::searching; }
     /// The old path is not needed any more.
     [[nodiscard]] bool is_over() const noexcept { return state_ == State::over; }
     /// next() has something.

@@ -651,6 +651,42 @@ TEST_F(ConsumerTest, GoesBackToThePlaceItIsLeaving) {
     EXPECT_EQ(received, std::vector<Bytes>{text("where it was")});
 }
 
+TEST_F(ConsumerTest, WantsNoHistoryWhenItTriesOnceMoreToMove) {
+    open();
+    DataPort other;
+    receive_while([&] {
+        assign(v1::ASSIGNMENT_STATE_READY, 1, &port);
+        join_at(port);
+        assign(v1::ASSIGNMENT_STATE_READY, 2, &other);
+        auto join = other.wait_for<JoinMessage>(MessageType::join);
+        EXPECT_EQ(presence.consumers.hear().renew().version(), 2U) << "nobody answers the JOIN";
+        assign(v1::ASSIGNMENT_STATE_READY, 3, &other);
+        const std::uint64_t first_nonce = join.client_nonce;
+        while (join.client_nonce == first_nonce && !HasFailure()) {
+            join = other.wait_for<JoinMessage>(MessageType::join);
+        }
+        EXPECT_EQ(join.history_packets, 0U);
+    });
+}
+
+TEST_F(ConsumerTest, StaysWhereItsFlowStandsWhenToldToWaitWhileItMoves) {
+    open();
+    DataPort other;
+    const auto received = receive_while([&] {
+        assign(v1::ASSIGNMENT_STATE_READY, 1, &port);
+        join_at(port);
+        assign(v1::ASSIGNMENT_STATE_READY, 2, &other);
+        other.wait_for<JoinMessage>(MessageType::join);
+        assign(v1::ASSIGNMENT_STATE_WAIT, 3);
+        EXPECT_EQ(message_type(port.receive()), MessageType::keepalive) << "no LEAVE";
+        wait_until(ConsumerState::receiving);
+        EXPECT_EQ(consumer->status().data_server, to_string(port.endpoint));
+        port.send(text("where it was"));
+        wait_for_datagrams(1);
+    });
+    EXPECT_EQ(received, std::vector<Bytes>{text("where it was")});
+}
+
 TEST_F(ConsumerTest, KeepsItsFlowWhenPresenceRestarts) {
     open();
     const auto received = receive_while([&] {
