@@ -30,6 +30,7 @@ TEST(PresenceConfig, ListensOnLoopbackByDefault) {
     EXPECT_EQ(to_string((*config)->listen), "127.0.0.1:7400");
     EXPECT_EQ((*config)->settings.recent_period, 10s);
     EXPECT_EQ((*config)->settings.close_after, 5s);
+    EXPECT_FALSE((*config)->settings.rebalance);
 }
 
 TEST(PresenceConfig, TakesEveryOption) {
@@ -40,7 +41,7 @@ TEST(PresenceConfig, TakesEveryOption) {
                "11",       "--consumers",        "12",         "--server-streams",
                "13",       "--server-consumers", "14",         "--server-rate",
                "15Mbit",   "--stream-consumers", "16",         "--ticket-lifetime",
-               "30s"});
+               "30s",      "--rebalance"});
     ASSERT_TRUE(config.ok() && config->has_value());
     const Settings& settings = (*config)->settings;
     EXPECT_EQ((*config)->listen.port, 0);
@@ -55,6 +56,7 @@ TEST(PresenceConfig, TakesEveryOption) {
     EXPECT_EQ(settings.server_bits_per_second_max, 15'000'000);
     EXPECT_EQ(settings.stream_consumers_max, 16);
     EXPECT_EQ(settings.ticket_lifetime, 30s);
+    EXPECT_TRUE(settings.rebalance);
 }
 
 TEST(PresenceConfig, RefusesPlaintextBeyondLoopbackUnlessToldTo) {
