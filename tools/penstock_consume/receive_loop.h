@@ -54,7 +54,7 @@ class ReceiveLoop {
     std::array<Datagram, 64> datagrams_{};
     ContentStats stats_;
     MonotonicTime newest_content_at_;
-    std::chrono::nanoseconds longest_gap_{0};      // since reported_at_
+    std::chrono::nanoseconds longest_gap_{0};  // since reported_at_
     std::chrono::nanoseconds longest_gap_ever_{0};
     MonotonicTime reported_at_;
     std::uint64_t reported_bytes_ = 0;
