@@ -1,6 +1,7 @@
 #include "simulator/simulation.h"
 
 #include "base/units.h"
+#include "presence/data_trouble.h"
 #include "presence/duty.h"
 #include "presence/turn.h"
 #include "simulator/faults.h"
@@ -294,7 +295,9 @@ bool Simulation::is_calm() const {
            std::ranges::all_of(cast_.servers, [&](const auto& server) {
                const auto known = state.servers.find(server->name());
                return known != state.servers.end() && known->second.reports_done &&
-                      !known->second.was_silent;
+                      !known->second.was_silent &&
+                      presence::troubles_of(known->second).empty() &&
+                      around_.now() >= known->second.quarantined_until;
            });
 }
 
