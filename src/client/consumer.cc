@@ -291,9 +291,6 @@ void ConsumerImpl::leave_previous() {
     if (previous_) {
         send_leave_of(*previous_);
         previous_.reset();
-        if (merge_) {
-            merge_->end_old();
-        }
     }
 }
 
@@ -309,9 +306,6 @@ void ConsumerImpl::send_due(MonotonicTime now) {
         send_due_of(*previous_, now);
         if (previous_->state() == JoinState::ended) {
             previous_.reset();
-            if (merge_) {
-                merge_->end_old();
-            }
         }
     }
     const bool has_ended = join_.state() == JoinState::ended;

@@ -1,26 +1,31 @@
 #pragma once
 
 #include "base/clock.h"
+#include "client/path_place.h"
 
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <deque>
 #include <optional>
 #include <span>
-#include <utility>
 #include <vector>
 
 namespace penstock {
 
 /// Goes over from one path of a stream to another so that each datagram is handed on once. Content
-/// carries no numbers of ours: the paths are aligned by what the datagrams hold. The old path's are
-/// handed on and remembered, the new path's are held, until a run of them is found in both and in
-/// one way only: datagrams that repeat are waited out until one comes that tells. From there on the
-/// old path is over and the new one goes on behind what was handed on.
+/// carries no numbers of ours: the paths are aligned by what the datagrams hold.
 ///
-/// If nothing tells for kOverlapMax, or the old path has fallen silent, the likeliest place is
-/// taken: the longest run, then the one whose datagrams came closest together.
+/// For kOverlap the old path's datagrams are handed on and remembered, the new path's are held: a
+/// path may be as much ahead, and what it holds must have had the time to come on the old one, too,
+/// before it can be told from content that repeats. Then find_place() says where the new path is.
+/// What it brought up to there and the old one did not is handed on, late; from there it is
+/// followed through what the old one brought beyond, which has been handed on already. At the end
+/// of that the old path is over.
+///
+/// Paths may be kOverlap apart, lose datagrams, and swap some that are less than kNear apart.
+/// Where repeating content leaves open which of two datagrams came, one is rather handed on twice
+/// than not at all. The overlap ends earlier if the old path brings nothing for kOldSilence or when
+/// kHeldBytesMax are held; what paths may be apart shrinks with it.
 /// Pure: no clock, no I/O. Thread: one at a time.
 class PathMerge {
   public:
@@ -38,8 +43,6 @@ class PathMerge {
     /// Content may come on the new path from now on. If it does not and the old path, too, brings
     /// nothing, it is over.
     void open_new(MonotonicTime now) noexcept { opened_at_ = now; }
-    /// The old path will bring nothing more.
-    void end_old() noexcept { old_has_ended_ = true; }
     /// The old path is the new one, too: what is held is forgotten. Only while is_searching().
     void stay();
     /// The new path is the old one from now on; what was decided, or has to be now, is handed on.
@@ -66,13 +69,12 @@ class PathMerge {
     /// When look() has something to do though nothing came.
     [[nodiscard]] MonotonicTime deadline() const noexcept;
 
-    static constexpr std::size_t kRememberedMax = 4096;
-    static constexpr std::size_t kHeldMax = 4096;
-    static constexpr std::size_t kRunTold = 8;  // datagrams in a row that tell, at least
-    static constexpr std::size_t kRunMax = 64;  // a longer run tells no more
-    static constexpr std::size_t kMissesMax = 32;
-    static constexpr std::chrono::milliseconds kOverlapMax{1000};
+    static constexpr std::chrono::milliseconds kOverlap{1000};
     static constexpr std::chrono::milliseconds kOldSilence{100};
+    static constexpr std::size_t kRememberedMax = std::size_t{1} << 18U;  // 24 bytes each
+    static constexpr std::size_t kHeldBytesMax = std::size_t{64} << 20U;  // with what holds them
+    static constexpr std::size_t kNear = 32;        // datagrams; paths agree again within them
+    static constexpr std::size_t kMissesMax = 256;  // in a row: it is not the same content
 
   private:
     enum class State {
@@ -80,35 +82,34 @@ class PathMerge {
         following,  // aligned: the new path has yet to come to the end of what was handed on
         over,
     };
-    struct Mark {
-        std::uint64_t hash = 0;
-        MonotonicTime at;
-    };
-    struct Match {
-        std::size_t run = 0;
-        std::size_t old_index = 0;
-        std::size_t new_index = 0;
-        MonotonicTime::duration apart{0};
+    /// To where the paths agree again.
+    struct Step {
+        std::size_t of_old = 0;
+        std::size_t of_new = 0;
     };
 
-    [[nodiscard]] Match match_at(std::size_t old_index, std::size_t new_index) const;
-    /// The best two ways in which the newest datagrams of one path are found in the other. Unless
-    /// `of_all`, it looks no further once two are too good for either to stand out.
-    [[nodiscard]] std::pair<Match, Match> best_matches(bool of_all) const;
-    [[nodiscard]] bool must_end(MonotonicTime now) const;
-    void align(const Match& match);
-    void align_without_match();
-    void follow();
+    void decide();
+    void align(const PathPlace& place);
+    void align_without_place();
+    void follow(bool is_last);
+    void follow_beyond_end(bool is_last);
+    void go(const Step& step);
+    [[nodiscard]] std::optional<Step> find_step(bool is_last) const;
+    [[nodiscard]] std::optional<bool> agrees_after(const Step& step, bool is_last) const;
+    [[nodiscard]] Step long_step() const;
+    [[nodiscard]] bool meets_passed(std::size_t step_begin);
+    [[nodiscard]] bool has_unmet() const;
+    void end();
     void hand_on_front();
     void drop_front();
 
     State state_ = State::searching;
-    bool old_has_ended_ = false;
-    std::deque<Mark> old_;    // what was handed on, newest last
-    std::deque<Mark> new_;    // of held_
-    std::deque<Held> held_;   // of the new path, undecided
-    std::size_t old_at_ = 0;  // while following: what the new path has come to
-    std::size_t misses_ = 0;  // while following: not found in what was handed on
+    PathMarks old_;               // what was handed on
+    PathMarks new_;               // of held_
+    std::deque<Held> held_;       // of the new path, undecided
+    std::size_t held_bytes_ = 0;  // taken while searching
+    std::size_t old_at_ = 0;      // while following: what the new path should bring next
+    std::size_t misses_ = 0;      // while following: not found in what was handed on, in a row
     std::deque<Held> ready_;
     std::deque<Held> handed_on_;
     std::optional<MonotonicTime> opened_at_;
