@@ -295,8 +295,7 @@ bool Simulation::is_calm() const {
            std::ranges::all_of(cast_.servers, [&](const auto& server) {
                const auto known = state.servers.find(server->name());
                return known != state.servers.end() && known->second.reports_done &&
-                      !known->second.was_silent &&
-                      presence::troubles_of(known->second).empty() &&
+                      !known->second.was_silent && presence::troubles_of(known->second).empty() &&
                       around_.now() >= known->second.quarantined_until;
            });
 }
