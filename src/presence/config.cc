@@ -160,7 +160,8 @@ void declare(Options& options, Config& config, Raw& raw) {
                      settings.recent_period,
                      milliseconds(0),
                      hours(1),
-                     "a data server handed out is not handed out again for so long");
+                     "a data server handed out is not handed out again for so long while another "
+                     "can take the stream; of more than four, at most half are kept back so");
     options.duration("close-after",
                      settings.close_after,
                      milliseconds(100),
