@@ -29,6 +29,9 @@ using std::chrono::milliseconds;
 constexpr milliseconds kBackoffFirst{100};
 constexpr milliseconds kBackoffMost{2'000};
 constexpr milliseconds kWelcomeWithin{2'000};
+/// One that fell silent is not tried so long while there are others: it may lead by name until its
+/// lease has ended, and would keep us waiting for a welcome meanwhile.
+constexpr milliseconds kSilentShunned{3'000};
 
 enum class Tag : std::uintptr_t { connected = 1, read, written, finished, woken };
 
@@ -97,11 +100,16 @@ struct PresenceSession::State {
     unsigned outstanding = 0;  // operations whose tag has not come back
     bool writing = false;
     bool ending = false;
-    std::string reason;  // why it ended, if we ended it
-    std::string leader;  // whom it named instead of itself; "": nobody we know
+    std::string reason;    // why it ended, if we ended it
+    std::string leader;    // whom it named instead of itself; "": nobody we know
+    std::size_t next = 0;  // of the addresses
     milliseconds retry_after{0};
+    std::string silent;  // who welcomed us and then fell silent
+    std::chrono::steady_clock::time_point silent_since;
 
     void run();
+    const std::string& next_address();
+    bool is_shunned(const std::string& one) const;
     milliseconds session(milliseconds backoff);
     void pause(milliseconds time);
     void on_event(Tag tag, bool ok);
@@ -119,11 +127,9 @@ struct PresenceSession::State {
 
 void PresenceSession::State::run() {
     milliseconds backoff = kBackoffFirst;
-    std::size_t next = 0;
     while (!is_stopping()) {
         const bool was_named = !leader.empty();
-        address = was_named ? std::exchange(leader, "")
-                            : config.addresses[next++ % config.addresses.size()];
+        address = was_named ? std::exchange(leader, "") : next_address();
         retry_after = milliseconds{0};
         backoff = session(backoff);
         if (!leader.empty() && !was_named) {
@@ -135,6 +141,18 @@ void PresenceSession::State::run() {
         pause(retry_after.count() > 0 ? std::min(retry_after, kBackoffMost)
                                       : milliseconds{jitter(random)});
     }
+}
+
+bool PresenceSession::State::is_shunned(const std::string& one) const {
+    return one == silent && std::chrono::steady_clock::now() < silent_since + kSilentShunned;
+}
+
+const std::string& PresenceSession::State::next_address() {
+    const std::vector<std::string>& all = config.addresses;
+    if (all.size() > 1 && is_shunned(all[next % all.size()])) {
+        ++next;
+    }
+    return all[next++ % all.size()];
 }
 
 /// One session from dialling to its end. Returns: how long to wait before the next.
@@ -175,6 +193,10 @@ milliseconds PresenceSession::State::session(milliseconds backoff) {
     const std::string why = !reason.empty()                  ? reason
                             : status.error_message().empty() ? "it closed the session"
                                                              : status.error_message();
+    if (was_welcome && reason.empty()) {
+        silent = address;
+        silent_since = std::chrono::steady_clock::now();
+    }
     call.reset();
     context.reset();
     hand_down(Detached{fmt::format("presence {}: {}", address, why)});
@@ -254,7 +276,7 @@ void PresenceSession::State::on_reject(const control::Reject& reject) {
     retry_after = milliseconds{reject.retry_after_ms};
     // Only an address of our own configuration: nobody else's word sends us anywhere.
     if (std::ranges::find(config.addresses, reject.leader) != config.addresses.end() &&
-        reject.leader != address) {
+        reject.leader != address && !is_shunned(reject.leader)) {
         leader = reject.leader;
     }
     end("it rejects us: " + reject.reason);
