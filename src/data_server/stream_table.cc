@@ -46,15 +46,15 @@ Result<std::uint16_t> StreamTable::take_udp_port() {
 }
 
 std::uint8_t StreamTable::port_for_stream() const noexcept {
-    std::uint8_t best = 0;
-    for (std::uint8_t port = 1; port < port_streams_.size(); ++port) {
+    std::size_t best = 0;
+    for (std::size_t port = 1; port < port_streams_.size(); ++port) {
         if (port_has_link_[port] != port_has_link_[best]
                 ? port_has_link_[port]
                 : port_streams_[port] < port_streams_[best]) {
             best = port;
         }
     }
-    return best;
+    return static_cast<std::uint8_t>(best);
 }
 
 Result<Endpoint> StreamTable::open(StreamId stream, const std::string& name) {

@@ -30,10 +30,14 @@ class Upgrade:
         self.presence = self.start_presence(NEXT)
         for name in SERVERS:
             eventually(
-                lambda one=name: self.programs.server(one)["state"] == "attached",
+                lambda one=name: one in self.attached(),
                 DEADLINE_S,
                 f"{name} is back",
             )
+
+    def attached(self):
+        servers = self.programs.control(self.world.presence, "server", "list")
+        return [server["name"] for server in servers if server["state"] == "attached"]
 
     def upgrade_data_servers(self):
         for name in SERVERS:

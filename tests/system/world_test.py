@@ -343,7 +343,7 @@ def programs(tmp_path, world):
     made = harness.Programs(world, tmp_path / "build")
     for program in harness.programs.PATHS:
         path = made.path(program)
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(STAND_IN)
         path.chmod(0o755)
     return made
