@@ -271,11 +271,11 @@ bool ConsumerImpl::takes(std::size_t index, MonotonicTime now, std::uint64_t& st
 std::size_t ConsumerImpl::take_merged(std::span<Datagram> datagrams) {
     std::size_t filled = 0;
     while (merge_ && filled < datagrams.size()) {
-        const std::optional<PathMerge::Held*> held = merge_->next();
-        if (!held) {
+        const PathMerge::Held* held = merge_->next();
+        if (held == nullptr) {
             break;
         }
-        datagrams[filled++] = {.payload = (*held)->payload, .received_at = (*held)->received_at};
+        datagrams[filled++] = {.payload = held->payload, .received_at = held->received_at};
     }
     return filled;
 }
@@ -338,9 +338,10 @@ void ConsumerImpl::end_if_unanswered(MonotonicTime now) {
         return;
     }
     is_answered_ = true;  // as far as that matters
+    const std::string why = status().last_error;
     end({ErrorCode::unavailable,
-         fmt::format("no presence server has answered ({}); ask again in {}",
-                     status().last_error,
+         fmt::format("no presence server has answered ({}): check its address; ask again in {}",
+                     why.empty() ? "no answer" : why,
                      format_duration(kPresencePatience))});
 }
 
@@ -389,7 +390,11 @@ void ConsumerImpl::apply(const DesiredConsuming& desired, MonotonicTime now) {
     if (stands) {
         leave_previous();
         previous_ = std::exchange(join_, new_join());
-        merge_ ? merge_->restart(now) : void(merge_.emplace());
+        if (merge_) {
+            merge_->restart(now);
+        } else {
+            merge_.emplace();
+        }
     }
     join_.start({.server = desired.endpoint,
                  .ticket = desired.ticket,

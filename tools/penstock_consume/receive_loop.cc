@@ -15,8 +15,6 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kLookInterval{5};
 constexpr milliseconds kWaitMost{100};  // how late a signal may be noticed
-// Presence that cannot be reached for this long is told to the user, if he did not wish to wait.
-constexpr milliseconds kConnectMost{5000};
 // Where nobody minds, datagrams are gathered this long: a tenth of the system calls.
 constexpr milliseconds kGather{5};
 constexpr std::size_t kGatherBelow = 32;
@@ -134,9 +132,8 @@ ReceiveLoop::ReceiveLoop(Consumer& consumer,
       sink_(sink),
       options_(options),
       stop_requested_(stop_requested),
-      began_at_(monotonic_now()),
-      report_at_(began_at_ + options.report_interval),
-      reported_at_(began_at_) {}
+      reported_at_(monotonic_now()),
+      report_at_(reported_at_ + options.report_interval) {}
 
 Result<void> ReceiveLoop::run() {
     Result<void> result;
@@ -182,10 +179,7 @@ Result<void> ReceiveLoop::turn(MonotonicTime now) {
         }
     }
     if (now - looked_at_ >= kLookInterval) {
-        const Result<void> looked = look(now);
-        if (!looked) {
-            return looked;
-        }
+        look(now);
     }
     if (*received > 0 && *received < kGatherBelow && sink_.may_gather()) {
         const timespec length{.tv_sec = 0, .tv_nsec = std::chrono::nanoseconds{kGather}.count()};
@@ -221,7 +215,7 @@ void ReceiveLoop::note_gap(MonotonicTime now) {
     }
 }
 
-Result<void> ReceiveLoop::look(MonotonicTime now) {
+void ReceiveLoop::look(MonotonicTime now) {
     looked_at_ = now;
     const ConsumerStatus status = consumer_.status();
     say_state(status);
@@ -235,17 +229,6 @@ Result<void> ReceiveLoop::look(MonotonicTime now) {
         report_at_ = std::max<MonotonicTime>(report_at_ + options_.report_interval, now);
         report(now, false);
     }
-    const bool is_connecting = status.state == ConsumerState::connecting;
-    if (is_connecting && options_.consumer.wait != milliseconds::max() &&
-        now - began_at_ >= std::max(options_.consumer.wait, kConnectMost)) {
-        const std::string why = status.last_error.empty() ? "no answer" : status.last_error;
-        return Error{
-            ErrorCode::unavailable,
-            fmt::format("no presence server can be reached ({}); check --presence, or wait "
-                        "longer with --wait",
-                        why)};
-    }
-    return {};
 }
 
 void ReceiveLoop::say_state(const ConsumerStatus& status) {

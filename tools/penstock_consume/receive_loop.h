@@ -36,7 +36,7 @@ class ReceiveLoop {
     Result<void> turn(MonotonicTime now);
     Result<void> take(std::span<const Datagram> datagrams, MonotonicTime now);
     void note_gap(MonotonicTime now);
-    Result<void> look(MonotonicTime now);
+    void look(MonotonicTime now);
     void say_state(const ConsumerStatus& status);
     void report(MonotonicTime now, bool is_final);
 
@@ -45,8 +45,8 @@ class ReceiveLoop {
     const ConsumeOptions& options_;
     const std::atomic<bool>& stop_requested_;
 
-    const MonotonicTime began_at_;
     MonotonicTime looked_at_{};
+    MonotonicTime reported_at_;
     MonotonicTime report_at_;
     std::optional<MonotonicTime> content_at_;  // first content
     std::uint64_t taken_ = 0;                  // datagrams
@@ -56,7 +56,6 @@ class ReceiveLoop {
     MonotonicTime newest_content_at_;
     std::chrono::nanoseconds longest_gap_{0};  // since reported_at_
     std::chrono::nanoseconds longest_gap_ever_{0};
-    MonotonicTime reported_at_;
     std::uint64_t reported_bytes_ = 0;
     std::uint64_t warned_overflows_ = 0;
     ConsumerStatus seen_;
