@@ -87,9 +87,9 @@ void PathMerge::restart(MonotonicTime now) {
     last_old_at_ = now;
 }
 
-std::optional<PathMerge::Held*> PathMerge::next() {
+const PathMerge::Held* PathMerge::next() {
     if (ready_.empty()) {
-        return std::nullopt;
+        return nullptr;
     }
     handed_on_.push_back(std::move(ready_.front()));
     ready_.pop_front();

@@ -51,8 +51,8 @@ class PathMerge {
     void look(MonotonicTime now);
 
     /// The next datagram to be handed on, after those of the old path that were. Its memory stays
-    /// until release().
-    [[nodiscard]] std::optional<Held*> next();
+    /// until release(). nullptr: there is none now.
+    [[nodiscard]] const Held* next();
     /// What next() has given may go.
     void release() noexcept { handed_on_.clear(); }
 

@@ -70,6 +70,7 @@ void store_shared(std::span<const SharedPacket> packets,
 /// The packet of `slot`, which is in the ring of a share, for a fan-out to chain its copies to: an
 /// mbuf of the helper's own attached to the packet. So the references of copies are counted where
 /// no other worker counts; all of them are one reference on the packet itself.
+/// `live_ports`: a bit for each port that copies will leave by; some ports chain none.
 /// Owns:    gives the caller one reference, on top of the copies'.
 /// Thread:  the helper.
 /// Returns: nullptr if no copy will be chained, if the packet's data is in a buffer outside it, or

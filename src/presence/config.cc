@@ -1,6 +1,7 @@
 #include "presence/config.h"
 
 #include "base/options.h"
+#include "rpc/messages.h"
 
 #include <fmt/format.h>
 
@@ -18,7 +19,6 @@ namespace {
 constexpr std::string_view kEtcd = "etcd://";
 constexpr std::string_view kPrefixDefault = "/penstock";
 constexpr std::size_t kMembersMax = 9;
-constexpr std::size_t kNameBytesMax = 255;  // as control::kNameBytesMax
 
 Error invalid(std::string message) { return {ErrorCode::invalid_argument, std::move(message)}; }
 
@@ -27,7 +27,8 @@ Result<void> check_advertised(const std::string& address) {
     const std::size_t colon = address.rfind(':');
     const std::string_view text = address;
     unsigned port = 0;
-    bool is_good = colon != std::string::npos && colon > 0 && address.size() <= kNameBytesMax &&
+    bool is_good = colon != std::string::npos && colon > 0 &&
+                   address.size() <= control::kNameBytesMax &&
                    std::ranges::all_of(text, [](char byte) { return byte > ' ' && byte <= '~'; });
     if (is_good) {
         const char* const end = address.data() + address.size();

@@ -22,8 +22,8 @@ struct Config {
     std::string etcd_prefix;        // of the keys, without the last '/'
     std::string advertise;          // --advertise; "": what is listened at
     Settings settings;              // --recent-period --close-after --utilisation-limit --reserve
-                                    // --ticket-lifetime --streams --consumers --server-streams
-                                    // --server-consumers --server-rate --stream-consumers
+                        // --rebalance --ticket-lifetime --streams --consumers --server-streams
+                        // --server-consumers --server-rate --stream-consumers
 
     std::string effective;  // the options in force as INI text, for the log
 };

@@ -131,6 +131,10 @@ std::optional<Duty> duty_of(const State& state, const std::string& server) {
     return duty_among(state.facts, server);
 }
 
+bool is_draining(const State& state, const std::string& server) {
+    return is_drain(duty_of(state, server));
+}
+
 MonotonicTime drain_end(const State& state, const std::string& server) {
     const std::optional<Duty> duty = duty_of(state, server);
     return is_drain(duty) ? later(state.started_at, duty->deadline) : kNever;
@@ -203,7 +207,7 @@ void turn_commands_away(Turn& turn) {
 }
 
 void go_on_draining(Turn& turn, DataServer& server) {
-    if (!is_drain(duty_of(turn.state, server.name)) || is_settling(turn.state, turn.now) ||
+    if (!is_draining(turn.state, server.name) || is_settling(turn.state, turn.now) ||
         is_recovering(turn.state, turn.now)) {
         return;
     }

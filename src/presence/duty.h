@@ -12,6 +12,8 @@ namespace penstock::presence {
 
 /// nullopt: it serves as usual.
 [[nodiscard]] std::optional<Duty> duty_of(const State& state, const std::string& server);
+/// Its present streams are to go, too.
+[[nodiscard]] bool is_draining(const State& state, const std::string& server);
 /// When a drain that a former presence began has to be over, which counts from our beginning to
 /// lead; kNever: there is none.
 [[nodiscard]] MonotonicTime drain_end(const State& state, const std::string& server);

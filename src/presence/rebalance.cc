@@ -19,11 +19,6 @@ constexpr double kSpreadLeast = 0.1;       // less is no reason to move anything
 constexpr std::chrono::minutes kBetweenMoves{1};
 constexpr std::chrono::seconds kLookInterval{1};
 
-bool is_draining(const State& state, const std::string& server) {
-    const std::optional<Duty> duty = duty_of(state, server);
-    return duty.has_value() && duty->kind == Duty::Kind::draining;
-}
-
 /// Busiest of those whose load is known; one that is drained is emptied anyway.
 const DataServer* busiest(const State& state, MonotonicTime now) {
     const DataServer* found = nullptr;

@@ -1,5 +1,7 @@
 """An operator takes a data server out while content flows, and nobody notices."""
 
+import signal
+
 import pytest
 import world as harness
 from world import consumer_state, eventually, publisher_state
@@ -67,6 +69,23 @@ def test_a_drain_that_cannot_be_says_why(world, programs, driver):
     with pytest.raises(CommandFailed) as unknown:
         programs.control(world.presence, "server", "cordon", "ds9")
     assert "no data server is called ds9" in str(unknown.value)
+
+
+def test_a_drain_waits_for_a_data_server_that_is_away(world, programs, driver):
+    programs.presence()
+    servers = [
+        programs.data_server(world.add_data_server(name, driver)) for name in ("ds1", "ds2")
+    ]
+    events = programs.events(world.presence)
+    servers[0].signal(signal.SIGSTOP)
+    eventually(lambda: programs.server("ds1")["state"] == "gone", DEADLINE_S, "ds1 is away")
+    words = ["--presence", programs.presence_addresses()[0], "--insecure", "-j"]
+    drain = programs.start(world.presence, "penstockctl", *words, "server", "drain", "ds1")
+    events.wait_for_object(DEADLINE_S, kind="draining", data_server="ds1")
+    assert programs.server("ds1")["state"] == "gone", "for all we know it still relays"
+    servers[0].signal(signal.SIGCONT)
+    assert drain.wait(DEADLINE_S) == 0
+    drain.wait_for_object(DEADLINE_S, name="ds1", state="drained")
 
 
 def test_a_drain_outlives_presence(world, programs, driver):

@@ -42,8 +42,8 @@ class PathMergeTest : public testing::Test {
         collect();
     }
     void collect() {
-        while (const auto held = merge.next()) {
-            const std::vector<std::byte>& payload = (*held)->payload;
+        while (const PathMerge::Held* held = merge.next()) {
+            const std::vector<std::byte>& payload = held->payload;
             handed_on.emplace_back(reinterpret_cast<const char*>(payload.data()), payload.size());
         }
         merge.release();
@@ -403,8 +403,8 @@ void Course::run() {
             merge.take_new(std::as_bytes(std::span(content[*index])), 0ns, now);
         }
         merge.look(now);
-        while (const auto held = merge.next()) {
-            const std::vector<std::byte>& payload = (*held)->payload;
+        while (const PathMerge::Held* held = merge.next()) {
+            const std::vector<std::byte>& payload = held->payload;
             handed_on.emplace_back(reinterpret_cast<const char*>(payload.data()), payload.size());
         }
         merge.release();
