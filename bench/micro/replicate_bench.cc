@@ -47,11 +47,8 @@ class OneStream {
     OneStream& operator=(const OneStream&) = delete;
 
     Result<void> open(const Fanout& fanout) {
-        const LocalPort port{surroundings_.config().ports[0].mac, RelayRig::address_of(0)};
-        auto stream = memory_.make_stream({.id = StreamId{1},
-                                           .udp_port = RelayRig::kFirstUdpPort,
+        auto stream = memory_.make_stream({.udp_port = RelayRig::kFirstUdpPort,
                                            .owner = 0,
-                                           .ports = {&port, 1},
                                            .ring_packets = fanout.history ? kRingPackets : 0});
         if (!stream) {
             return std::move(stream).error();
@@ -99,7 +96,7 @@ class OneStream {
             return std::move(grow).error();
         }
         if (const std::optional<GrowFlows>& more = *grow) {
-            stream_->groups[0].grow(more->chunk, more->directory, more->directory_chunks);
+            Replicate::grow_flows(*more);
         }
         auto flow = memory_.make_flow();
         if (!flow) {
@@ -123,7 +120,7 @@ class OneStream {
     Surroundings& surroundings_;
     std::uint16_t payload_bytes_;
     WorkerCounters counters_;
-    StreamMemory memory_{kRingPackets, 0};
+    StreamMemory memory_{kRingPackets, 1, 0};
     Tx tx_;
     Replicate replicate_;
     Stream* stream_ = nullptr;

@@ -156,7 +156,7 @@ RelayRig::RelayRig(const RigOptions& options,
       config_(std::move(config)),
       machine_(std::move(machine)),
       ring_ports_(std::move(ring_ports)),
-      memory_(machine_.plan.ring_packets, machine_.socket()) {}
+      memory_(machine_.plan.ring_packets, machine_.ports.size(), machine_.socket()) {}
 
 RelayRig::~RelayRig() {
     if (workers_) {

@@ -36,8 +36,8 @@ Frame common_frame(const MacAddress& source_mac, const Endpoint& source) noexcep
 
 }  // namespace
 
-CommonHeaders make_common_headers(const MacAddress& source_mac, const Endpoint& source) noexcept {
-    const Frame frame = common_frame(source_mac, source);
+CommonHeaders make_common_headers(const MacAddress& source_mac, const IpAddress& source) noexcept {
+    const Frame frame = common_frame(source_mac, {.ip = source, .port = 0});
     CommonHeaders common{};
     std::memcpy(common.headers.data(), &frame, sizeof(frame));
     common.header_bytes = sizeof(frame);

@@ -19,14 +19,20 @@ struct alignas(16) FlowHeaders {
 };
 static_assert(sizeof(FlowHeaders) == 16);
 
-/// What all copies of one stream on one port have in common: Ethernet, IP and UDP header with zeros
-/// for what is in FlowHeaders, the lengths and the checksums. Small, so that a FlowGroup keeps it
-/// in one cache line with what else every packet needs.
+/// What all copies that leave by one port have in common: Ethernet, IP and UDP header with zeros
+/// for what is in FlowHeaders, the stream's UDP port, the lengths and the checksums. No stream has
+/// one of its own: where there are many, that would be one more cache line of each to wait for.
 struct alignas(16) CommonHeaders {
     std::array<std::uint8_t, 46> headers{};
     std::uint16_t header_bytes = 0;  // 42: IPv4
 };
 static_assert(sizeof(CommonHeaders) == 48);
+
+/// What the copies of one stream that leave by one port say they come from.
+struct CopySource {
+    const CommonHeaders& common;
+    std::uint16_t udp_port;  // the stream's, as it lies in a frame
+};
 
 /// Where a copy goes and what it says it comes from.
 struct FlowAddresses {
@@ -38,7 +44,7 @@ struct FlowAddresses {
 
 /// Control side. DF set, identification 0 (RFC 6864: atomic datagrams), hop limit 64.
 /// IPv4 today; all addresses must be of that family.
-CommonHeaders make_common_headers(const MacAddress& source_mac, const Endpoint& source) noexcept;
+CommonHeaders make_common_headers(const MacAddress& source_mac, const IpAddress& source) noexcept;
 FlowHeaders make_flow_headers(const FlowAddresses& addresses) noexcept;
 
 }  // namespace penstock

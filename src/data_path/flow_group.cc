@@ -7,24 +7,31 @@
 
 namespace penstock {
 
-void FlowGroup::grow(FlowChunk* chunk,
-                     FlowChunk** directory,
+void FlowGroup::grow(const FlowChunk& chunk,
+                     FlowChunk* directory,
                      std::uint32_t directory_chunks) noexcept {
+    if (first_chunk_.places < kFlowsPerChunk) {  // there are none yet, or few
+        PENSTOCK_CHECK(chunk.places > first_chunk_.places);
+        std::copy_n(first_chunk_.headers, first_chunk_.places, chunk.headers);
+        std::copy_n(first_chunk_.records, first_chunk_.places, chunk.records);
+        first_chunk_ = chunk;
+        chunks_ = 1;
+        return;
+    }
     if (directory != nullptr) {
         PENSTOCK_CHECK(directory_chunks > chunks_);
-        std::copy_n(directory_, chunks_, directory);
+        std::copy_n(directory_, std::min(chunks_, directory_chunks_), directory);
         directory_ = directory;
         directory_chunks_ = directory_chunks;
     }
-    PENSTOCK_CHECK(chunks_ < directory_chunks_);
+    PENSTOCK_CHECK(chunks_ < directory_chunks_ && chunk.places == kFlowsPerChunk);
     directory_[chunks_++] = chunk;
-    first_chunk_ = directory_[0];
 }
 
 void FlowGroup::add_catching_up(FlowRecord& record, const FlowHeaders& headers) noexcept {
     const std::uint32_t position = live_ + catching_up_;
-    PENSTOCK_CHECK(position < chunks_ * kFlowsPerChunk);
-    FlowChunk& chunk = chunk_of(position);
+    PENSTOCK_CHECK(position < places());
+    const FlowChunk& chunk = chunk_of(position);
     chunk.headers[position % kFlowsPerChunk] = headers;
     chunk.records[position % kFlowsPerChunk] = &record;
     record.position = position;
@@ -72,7 +79,7 @@ void FlowGroup::move(std::uint32_t from, std::uint32_t to) noexcept {
         return;
     }
     FlowRecord& record = record_at(from);
-    FlowChunk& chunk = chunk_of(to);
+    const FlowChunk& chunk = chunk_of(to);
     chunk.headers[to % kFlowsPerChunk] = headers_of(from);
     chunk.records[to % kFlowsPerChunk] = &record;
     record.position = to;

@@ -3,8 +3,6 @@
 #include "data_path/counters.h"
 #include "data_path/flow.h"
 
-#include <rte_prefetch.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -35,11 +33,28 @@ struct alignas(kCacheLineBytes) FlowRecord {
 static_assert(sizeof(FlowRecord) <= 2 * kCacheLineBytes);
 
 inline constexpr std::uint32_t kFlowsPerChunk = 64;
+/// The first flows of a group: most streams have no more, and where there are thousands of them,
+/// what their packets touch lies in an eighth of the pages.
+inline constexpr std::uint32_t kFewFlows = 8;
 
-/// Flows side by side: what each copy needs, and whose it is. Allocated by control.
+/// Memory for a chunk, or for the few flows that a group begins with. Allocated by control.
+template <std::uint32_t kPlaces>
+struct alignas(kCacheLineBytes) FlowPlaces {
+    std::array<FlowHeaders, kPlaces> headers;
+    std::array<FlowRecord*, kPlaces> records;
+};
+
+/// Flows side by side: what each copy needs, and whose it is.
 struct FlowChunk {
-    std::array<FlowHeaders, kFlowsPerChunk> headers;
-    std::array<FlowRecord*, kFlowsPerChunk> records;
+    FlowHeaders* headers = nullptr;
+    FlowRecord** records = nullptr;
+    std::uint32_t places = 0;  // of each: kFlowsPerChunk; of a group's only chunk, or kFewFlows
+
+    template <std::uint32_t kPlaces>
+    static FlowChunk of(FlowPlaces<kPlaces>& memory) noexcept {
+        return {
+            .headers = memory.headers.data(), .records = memory.records.data(), .places = kPlaces};
+    }
 };
 
 /// The flows of one stream on one port, without holes: positions 0..live-1 get every packet, those
@@ -51,13 +66,12 @@ struct FlowChunk {
 /// Thread: the stream's owner worker, unless said otherwise.
 class alignas(kCacheLineBytes) FlowGroup {
   public:
-    /// What is the same in the copies to all of them. Thread: control, before OpenStream.
-    void set_common(const CommonHeaders& common) noexcept { common_ = common; }
-    [[nodiscard]] const CommonHeaders& common() const noexcept { return common_; }
-
-    /// Room for kFlowsPerChunk more. `directory` (of `directory_chunks` places) replaces the
-    /// present one if that is full, else it is nullptr.
-    void grow(FlowChunk* chunk, FlowChunk** directory, std::uint32_t directory_chunks) noexcept;
+    /// Room for more: a further chunk, or one that takes the place of the few flows' after whose
+    /// memory nobody asks any more. `directory` (of `directory_chunks` places) replaces the present
+    /// one if that is full, else it is nullptr; a group of one chunk needs none.
+    void grow(const FlowChunk& chunk,
+              FlowChunk* directory,
+              std::uint32_t directory_chunks) noexcept;
 
     /// Appends a flow that catches up. There must be room.
     void add_catching_up(FlowRecord& record, const FlowHeaders& headers) noexcept;
@@ -98,8 +112,8 @@ class alignas(kCacheLineBytes) FlowGroup {
     }
 
     /// The chunk of a position, and the place in it.
-    [[nodiscard]] FlowChunk& chunk_of(std::uint32_t position) const noexcept {
-        return position < kFlowsPerChunk ? *first_chunk_ : *directory_[position / kFlowsPerChunk];
+    [[nodiscard]] const FlowChunk& chunk_of(std::uint32_t position) const noexcept {
+        return position < kFlowsPerChunk ? first_chunk_ : directory_[position / kFlowsPerChunk];
     }
     [[nodiscard]] const FlowHeaders& headers_of(std::uint32_t position) const noexcept {
         return chunk_of(position).headers[position % kFlowsPerChunk];
@@ -107,8 +121,6 @@ class alignas(kCacheLineBytes) FlowGroup {
     [[nodiscard]] FlowRecord& record_at(std::uint32_t position) const noexcept {
         return *chunk_of(position).records[position % kFlowsPerChunk];
     }
-    /// Fetches what every packet needs of it, but for the headers.
-    void prefetch() const noexcept { rte_prefetch0(&common_); }
     /// One that catches up, another with every call.
     [[nodiscard]] FlowRecord& next_catching_up() noexcept {
         turn_ = turn_ + 1 < catching_up_ ? turn_ + 1 : 0;
@@ -116,20 +128,21 @@ class alignas(kCacheLineBytes) FlowGroup {
     }
 
   private:
+    [[nodiscard]] std::uint32_t places() const noexcept {
+        return chunks_ > 1 ? chunks_ * kFlowsPerChunk : first_chunk_.places;
+    }
     void move(std::uint32_t from, std::uint32_t to) noexcept;
     void swap(std::uint32_t a, std::uint32_t b) noexcept;
 
-    // One cache line: all that the fan-out of a few copies needs but the flows' own headers.
-    CommonHeaders common_;
-    FlowChunk* first_chunk_ = nullptr;  // directory_[0], one miss nearer
+    FlowChunk first_chunk_;
     std::uint32_t live_ = 0;
     std::uint32_t start_ = 0;  // the position served first, at most live_
-
     std::uint32_t catching_up_ = 0;
-    FlowChunk** directory_ = nullptr;
+    std::uint32_t turn_ = 0;          // of those that catch up, the one served last
+    FlowChunk* directory_ = nullptr;  // of all chunks but the first, by their number
     std::uint32_t directory_chunks_ = 0;
     std::uint32_t chunks_ = 0;
-    std::uint32_t turn_ = 0;  // of those that catch up, the one served last
 };
+static_assert(sizeof(FlowGroup) == kCacheLineBytes);
 
 }  // namespace penstock

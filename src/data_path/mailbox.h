@@ -2,7 +2,7 @@
 
 #include "base/net_address.h"
 #include "base/spsc_ring.h"
-#include "data_path/flow.h"
+#include "data_path/flow_group.h"
 
 #include <penstock/ids.h>
 
@@ -12,8 +12,6 @@
 namespace penstock {
 
 struct Stream;
-struct FlowRecord;
-struct FlowChunk;
 
 /// Control → worker. Memory named by a command belongs to the worker from the moment the command is
 /// sent until the command that takes it away has been applied (WorkerCounters::applied_commands).
@@ -54,13 +52,13 @@ struct SetPublisher {
     Endpoint address;
     FlowId flow;
 };
-/// Room for more flows on one port: a further chunk, and a directory large enough to name it if the
-/// present one is full (else nullptr). The old directory comes back by applied_commands.
+/// Room for more flows on one port: see FlowGroup::grow(). The memory it replaces, of few flows or
+/// of the old directory, comes back by applied_commands.
 struct GrowFlows {
     Stream* stream;
     std::uint8_t port;
-    FlowChunk* chunk;
-    FlowChunk** directory;
+    FlowChunk chunk;
+    FlowChunk* directory;
     std::uint32_t directory_chunks;
 };
 /// A consumer from now on: first its history, then every packet. Control has made room before.

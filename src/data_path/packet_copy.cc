@@ -70,7 +70,7 @@ struct PacketParts {
     std::uint16_t udp_rest;   // sum of what FlowHeaders::udp_sum does not include
 };
 
-[[gnu::always_inline]] inline PacketParts parts_of(const CommonHeaders& common,
+[[gnu::always_inline]] inline PacketParts parts_of(CopySource source,
                                                    std::uint16_t payload_bytes,
                                                    std::uint16_t payload_sum) noexcept {
     const auto udp_bytes = static_cast<std::uint16_t>(kUdpBytes + payload_bytes);
@@ -78,15 +78,16 @@ struct PacketParts {
     const std::uint16_t ip_length = to_network(static_cast<std::uint16_t>(kIpv4Bytes + udp_bytes));
     // What follows the headers in the last word is written over, or not sent.
     static_assert(sizeof(CommonHeaders) == sizeof(Words));
-    const auto word = [&common](std::size_t at) {
-        return load<std::uint64_t>(reinterpret_cast<const std::uint8_t*>(&common) +
+    const auto word = [&source](std::size_t at) {
+        return load<std::uint64_t>(reinterpret_cast<const std::uint8_t*>(&source.common) +
                                    at * sizeof(std::uint64_t));
     };
     return {.words = {word(0),
                       word(1),
                       word(2) | ip_length,
                       word(3),
-                      word(4) | std::uint64_t{udp_length} << 48U,
+                      word(4) | std::uint64_t{source.udp_port} << 16U |
+                          std::uint64_t{udp_length} << 48U,
                       word(5)},
             .ip_length = ip_length,
             // The UDP length counts twice: in the header and in the pseudo header (RFC 768).
@@ -146,11 +147,11 @@ using Line [[gnu::vector_size(kCacheLineBytes)]] = std::uint64_t;
 PENSTOCK_BY_VECTOR_WIDTH
 void make_chained(rte_mbuf* const* copies,
                   std::size_t count,
-                  const CommonHeaders& common,
+                  CopySource source,
                   const FlowHeaders* headers,
                   const Slot& slot) noexcept {
-    const PacketParts parts = parts_of(common, slot.payload_bytes, slot.payload_sum);
-    const std::uint32_t header_bytes = common.header_bytes;
+    const PacketParts parts = parts_of(source, slot.payload_bytes, slot.payload_sum);
+    const std::uint32_t header_bytes = source.common.header_bytes;
     const Fields fields =
         fields_of(RTE_PKTMBUF_HEADROOM, 2, header_bytes + slot.payload_bytes, header_bytes);
     const Words& words = parts.words;
@@ -175,14 +176,15 @@ void make_chained(rte_mbuf* const* copies,
 PENSTOCK_BY_VECTOR_WIDTH
 void make_self_contained(rte_mbuf* const* copies,
                          std::size_t count,
-                         const CommonHeaders& common,
+                         CopySource source,
                          const FlowHeaders* headers,
                          const Slot& slot) noexcept {
     static_assert(kIpv4FrameHeaderBytes == 42);
     constexpr std::uint64_t kAll = ~std::uint64_t{0};
     const Line of_headers{kAll, kAll, kAll, kAll, kAll, 0xffff, 0, 0};
-    const PacketParts parts = parts_of(common, slot.payload_bytes, slot.payload_sum);
-    const std::uint32_t packet_bytes = common.header_bytes + std::uint32_t{slot.payload_bytes};
+    const PacketParts parts = parts_of(source, slot.payload_bytes, slot.payload_sum);
+    const std::uint32_t packet_bytes =
+        source.common.header_bytes + std::uint32_t{slot.payload_bytes};
     const std::size_t more_lines = (packet_bytes - 1) / kCacheLineBytes;
     const Fields fields = fields_of(RTE_PKTMBUF_HEADROOM, 1, packet_bytes, packet_bytes);
     const auto* const packet =
@@ -210,28 +212,28 @@ void make_self_contained(rte_mbuf* const* copies,
 }  // namespace
 
 void make_copies(std::span<rte_mbuf* const> copies,
-                 const CommonHeaders& common,
+                 CopySource source,
                  const FlowHeaders* headers,
                  const Slot& slot,
                  CopyShape shape) noexcept {
     if (shape == CopyShape::chained) {
-        make_chained(copies.data(), copies.size(), common, headers, slot);
+        make_chained(copies.data(), copies.size(), source, headers, slot);
     } else {
-        make_self_contained(copies.data(), copies.size(), common, headers, slot);
+        make_self_contained(copies.data(), copies.size(), source, headers, slot);
     }
 }
 
 /// Only the checksum differs from packet to packet: the rest of the headers is made once, in
 /// registers.
 void rewrite(ContentBurst content,
-             const CommonHeaders& common,
+             CopySource source,
              const FlowHeaders& headers,
              rte_mbuf** packets) noexcept {
     using Half [[gnu::vector_size(16)]] = std::uint64_t;
     const std::uint16_t payload_bytes = content.front().payload_bytes;
-    const std::uint16_t header_bytes = common.header_bytes;
+    const std::uint16_t header_bytes = source.common.header_bytes;
     const std::uint32_t packet_bytes = header_bytes + payload_bytes;
-    const PacketParts parts = parts_of(common, payload_bytes, 0);
+    const PacketParts parts = parts_of(source, payload_bytes, 0);
     const FlowWords flow = flow_words(headers, parts);
     const std::uint16_t udp_known = fold_sum(std::uint32_t{headers.udp_sum} + parts.udp_rest);
     const Half first{flow.first, parts.words[1]};

@@ -25,17 +25,17 @@ enum class CopyShape : std::uint8_t {
 ///          frame (with the payload behind it, if self_contained), two checksums, and 32 bytes of
 ///          mbuf, 40 if chained.
 void make_copies(std::span<rte_mbuf* const> copies,
-                 const CommonHeaders& common,
+                 CopySource source,
                  const FlowHeaders* headers,
                  const Slot& slot,
                  CopyShape shape) noexcept;
 
 /// Gives received packets a flow's headers in place of those they came with.
-/// content: all of one payload size. Nobody else holds the packets; common.header_bytes in front of
-///          the payload are free.
+/// content: all of one payload size. Nobody else holds the packets; source.common.header_bytes in
+///          front of the payload are free.
 /// packets: as many places, where the packets are put.
 void rewrite(ContentBurst content,
-             const CommonHeaders& common,
+             CopySource source,
              const FlowHeaders& headers,
              rte_mbuf** packets) noexcept;
 

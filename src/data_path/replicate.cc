@@ -138,7 +138,11 @@ void let_go(Stream& stream) noexcept {
 }  // namespace
 
 Replicate::Replicate(const WorkerConfig& config, WorkerCounters& counters, Tx& tx) noexcept
-    : config_(config), counters_(counters), tx_(tx) {}
+    : config_(config), counters_(counters), tx_(tx) {
+    for (std::size_t port = 0; port < config.port_count; ++port) {
+        common_[port] = make_common_headers(config.ports[port].mac, config.ports[port].address);
+    }
+}
 
 PacketCount Replicate::to_consumers(Ticks now) noexcept {
     PacketCount offered = 0;
@@ -192,16 +196,14 @@ bool Replicate::has_more(const Stream& stream) noexcept {
     if (!std::has_single_bit(stream.live_ports) || live > kFlowsPerChunk) {
         return false;
     }
-    const FlowGroup& group = stream.groups[port];
     Tx::Pending& pending = tx_.pending(port);
     const std::span<rte_mbuf* const> fresh = tx_.fresh(pending);
-    if (fresh.size() < live || group.position_of(0) != 0) {
+    if (fresh.size() < live) {
         return false;
     }
-    const CommonHeaders& common = group.common();
-    const FlowChunk& chunk = group.chunk_of(0);
+    const CopySource source = source_of(stream, port);
     const CopyShape shape = shape_of(slot, port);
-    make_copies(fresh.first(live), common, chunk.headers.data(), slot, shape);
+    make_copies(fresh.first(live), source, stream.first_headers, slot, shape);
     // The packet's own reference is the ring's, or the last copy's.
     if (shape == CopyShape::chained) {
         const PacketCount references = stream.keeps_history ? live : live - 1;
@@ -212,10 +214,9 @@ bool Replicate::has_more(const Stream& stream) noexcept {
     made_ += live;
     tx_.add_fresh(pending,
                   {.stream = &stream,
-                   .live_flows = chunk.records.data(),
                    .copies = live,
                    .payload_bytes = slot.payload_bytes,
-                   .frame_bytes = std::uint32_t{common.header_bytes} + slot.payload_bytes});
+                   .frame_bytes = std::uint32_t{source.common.header_bytes} + slot.payload_bytes});
     return true;
 }
 
@@ -271,20 +272,17 @@ std::size_t Replicate::send_at_once(ContentBurst content, Ticks now) noexcept {
 /// To the only live flow, each packet in its own mbuf: the first ones that are alike.
 std::size_t Replicate::pass(Stream& stream, ContentBurst content) noexcept {
     const auto port = static_cast<std::uint8_t>(std::countr_zero(stream.live_ports));
-    const FlowGroup& group = stream.groups[port];
-    const CommonHeaders& common = group.common();
-    const FlowChunk& chunk = group.chunk_of(0);
+    const CopySource source = source_of(stream, port);
     Tx::Pending& pending = tx_.pending(port);
     const std::span<rte_mbuf*> room = Tx::room(pending);
     const std::size_t count = count_alike(content.first(std::min(room.size(), content.size())));
     const CopyRun run{
         .stream = &stream,
-        .live_flows = nullptr,
-        .flow = chunk.records[0],
+        .flow = &stream.groups[port].record_at(0),
         .copies = static_cast<std::uint32_t>(count),
         .payload_bytes = content.front().payload_bytes,
-        .frame_bytes = std::uint32_t{common.header_bytes} + content.front().payload_bytes};
-    rewrite(content.first(count), common, chunk.headers[0], room.data());
+        .frame_bytes = std::uint32_t{source.common.header_bytes} + content.front().payload_bytes};
+    rewrite(content.first(count), source, *stream.first_headers, room.data());
     tx_.add_in_room(pending, run);
     stream.sent_at_once.packets += count;
     stream.sent_at_once.bytes += std::uint64_t{run.copies} * run.payload_bytes;
@@ -340,7 +338,7 @@ PacketCount Replicate::fan_out(Stream& stream,
                 return offered;
             }
             const std::uint32_t position = group.position_of(cursor.index);
-            FlowChunk& chunk = group.chunk_of(position);
+            const FlowChunk& chunk = group.chunk_of(position);
             const std::uint32_t at = position % kFlowsPerChunk;
             const std::uint32_t neighbours =
                 std::min({copies_max - offered,
@@ -350,7 +348,7 @@ PacketCount Replicate::fan_out(Stream& stream,
                 copy(slot,
                      port,
                      &chunk.headers[at],
-                     {.stream = &stream, .live_flows = &chunk.records[at], .copies = neighbours});
+                     {.stream = &stream, .position = position, .copies = neighbours});
             offered += copied;
             cursor.index += copied;
         }
@@ -366,17 +364,17 @@ std::uint32_t Replicate::copy(const Slot& slot,
     Tx::Pending& pending = tx_.pending(port);
     std::span<rte_mbuf* const> copies = tx_.fresh(pending);
     run.payload_bytes = slot.payload_bytes;
-    const CommonHeaders& common = run.stream->groups[port].common();
-    run.frame_bytes = common.header_bytes + slot.payload_bytes;
+    const CopySource source = source_of(*run.stream, port);
+    run.frame_bytes = source.common.header_bytes + std::uint32_t{slot.payload_bytes};
     if (copies.empty()) [[unlikely]] {
         count_lost(run.copies, DropReason::no_copy_mbuf, counters_);
-        Tx::count_lost_copies(run, 0);
+        Tx::count_lost_copies(run, port, 0);
         return run.copies;
     }
     copies = copies.first(std::min<std::size_t>(copies.size(), run.copies));
     run.copies = static_cast<std::uint32_t>(copies.size());
     const CopyShape shape = shape_of(slot, port);
-    make_copies(copies, common, headers, slot, shape);
+    make_copies(copies, source, headers, slot, shape);
     if (shape == CopyShape::chained) {
         // Once per packet and burst, and never for a whole fan-out: the count has 16 bits.
         rte_mbuf_refcnt_update(slot.packet, static_cast<std::int16_t>(run.copies));
@@ -523,6 +521,13 @@ void Replicate::add_flow(const AddFlow& command, Ticks now, std::uint64_t tsc_hz
         flow.first_arrival_ticks = stream.ring[start].arrival_ticks;
     }
     activate(stream);
+}
+
+void Replicate::grow_flows(const GrowFlows& command) noexcept {
+    PENSTOCK_CHECK(command.port < command.stream->port_count);
+    command.stream->groups[command.port].grow(
+        command.chunk, command.directory, command.directory_chunks);
+    find_live_ports(*command.stream);  // the first ones may have moved
 }
 
 void Replicate::remove_flow(const RemoveFlow& command) noexcept {

@@ -42,13 +42,17 @@ class Replicate {
         if (stream.live_ports == 0) {
             return;
         }
-        const auto port = static_cast<unsigned>(std::countr_zero(stream.live_ports));
-        stream.groups[port].prefetch();
-        // Those of many fetch themselves, one line after the other.
-        constexpr std::uint32_t kMost = 16;
+        // Those of many fetch themselves, one line after the other. Without a loop: for streams of
+        // few consumers it would be a good part of what is not their copies'.
         constexpr std::uint32_t kPerLine = kCacheLineBytes / sizeof(FlowHeaders);
-        for (std::uint32_t i = 0; i < std::min(stream.live, kMost); i += kPerLine) {
-            rte_prefetch0(stream.first_headers + i);
+        const FlowHeaders* headers = stream.first_headers;
+        rte_prefetch0(headers);
+        if (stream.live > kPerLine) {
+            rte_prefetch0(headers + kPerLine);
+        }
+        if (stream.live > 2 * kPerLine) [[unlikely]] {
+            rte_prefetch0(headers + 2 * kPerLine);
+            rte_prefetch0(headers + 3 * kPerLine);
         }
     }
     /// Sends what comes in to all its consumers, packet by packet, as long as none has to wait in
@@ -73,6 +77,7 @@ class Replicate {
     /// The flow gets its history, then every packet; without history every packet from the next one
     /// whose fan-out has not passed its port.
     void add_flow(const AddFlow& command, Ticks now, std::uint64_t tsc_hz) noexcept;
+    static void grow_flows(const GrowFlows& command) noexcept;
     void remove_flow(const RemoveFlow& command) noexcept;
     void update_flow(const UpdateFlow& command) noexcept;
     void feed_share(const FeedShare& command) noexcept;
@@ -100,6 +105,9 @@ class Replicate {
     /// Copies of one packet, at most `run.copies` of them, to flows whose headers lie side by side;
     /// none, with DropReason::no_copy_mbuf, if there are no mbufs. Returns: copies due.
     [[nodiscard]] CopyShape shape_of(const Slot& slot, std::uint8_t port) const noexcept;
+    [[nodiscard]] CopySource source_of(const Stream& stream, std::uint8_t port) const noexcept {
+        return {.common = common_[port], .udp_port = to_network(stream.udp_port)};
+    }
     std::uint32_t copy(const Slot& slot,
                        std::uint8_t port,
                        const FlowHeaders* headers,
@@ -115,6 +123,7 @@ class Replicate {
     const WorkerConfig& config_;
     WorkerCounters& counters_;
     Tx& tx_;
+    std::array<CommonHeaders, kPortsMax> common_;  // of each port
     ActiveStreams active_;
     bool behind_ = false;
     PacketCount made_ = 0;  // in this turn

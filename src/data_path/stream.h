@@ -97,15 +97,15 @@ struct alignas(kCacheLineBytes) ShareProgress {
 /// of an owner holds for the helper there; classify does not know shares.
 struct alignas(kCacheLineBytes) Stream {
     // Written: control, before OpenStream. Read: every worker.
-    StreamId id;
+    FlowGroup* groups = nullptr;  // of its flows, one for each port
     std::uint16_t udp_port = 0;
     std::uint8_t owner = 0;       // index of the worker that stores and replicates it
-    std::uint8_t port_count = 0;  // groups in use
+    std::uint8_t port_count = 0;  // groups
     bool keeps_history = true;    // false: a packet goes as soon as every consumer has had it
     std::uint8_t fed_by = 0;      // of a share: who owns its stream; else `owner`
 
-    // Owner worker only, from here on. This first line is all of it that a packet touches which
-    // is sent at once.
+    // Owner worker only, from here on. This first line is all of it, groups included, that a packet
+    // touches which is sent at once to flows of one port.
     bool active = false;   // in replicate's list of streams with work
     bool at_once = false;  // what comes in need not wait in the ring: nothing waits there, nobody
                            // catches up, no shares, one quantum of flows at most
@@ -124,8 +124,6 @@ struct alignas(kCacheLineBytes) Stream {
     std::uint64_t fanned_packets = 0;  // that every live flow has had
     std::uint64_t fanned_bytes = 0;    // their payload
     Stream* shares = nullptr;          // those that are fed, by ShareFeed::next
-
-    alignas(kCacheLineBytes) std::array<FlowGroup, kPortsMax> groups;
 
     // While the cursor is suspended: its packet, with a reference of its own, so that eviction from
     // the ring does not take it from the flows that have yet to get it.
@@ -149,7 +147,6 @@ struct alignas(kCacheLineBytes) Stream {
 };
 static_assert(kPortsMax <= 8, "Stream::live_ports");
 static_assert(offsetof(Stream, ring) == kCacheLineBytes &&
-              offsetof(Stream, totals) == 2 * kCacheLineBytes &&
-              offsetof(Stream, groups) == 3 * kCacheLineBytes);
+              offsetof(Stream, totals) == 2 * kCacheLineBytes);
 
 }  // namespace penstock

@@ -116,20 +116,21 @@ void Tx::count_unsent(Pending& pending, std::uint32_t sent) noexcept {
         if (run.stream == nullptr) {
             pending.control_frames -= unsent;
         } else if (unsent > 0) {
-            count_lost_copies(run, of_run);
+            count_lost_copies(run, pending.port, of_run);
         }
     }
 }
 
-void Tx::count_lost_copies(const CopyRun& run, std::uint32_t first) noexcept {
+void Tx::count_lost_copies(const CopyRun& run, std::uint8_t port, std::uint32_t first) noexcept {
     const std::uint64_t lost = run.copies - first;
     StreamTotals& totals = run.stream->totals;
     totals.copies -= lost;
     totals.copy_bytes -= lost * run.payload_bytes;
     totals.dropped += lost;
+    const FlowGroup& group = run.stream->groups[port];
     for (std::uint32_t i = first; i < run.copies; ++i) {
         // They are in the flow's counts already, or will be when the packet is through.
-        FlowRecord& flow = run.flow != nullptr ? *run.flow : *run.live_flows[i];
+        FlowRecord& flow = run.flow != nullptr ? *run.flow : group.record_at(run.position + i);
         flow.lost_base += 1;
         flow.copies_base -= 1;
         flow.copy_bytes_base -= run.payload_bytes;

@@ -19,9 +19,9 @@ namespace penstock {
 /// Copies that lie side by side in a burst and have the same size: of one packet to neighbouring
 /// live flows, or of one or several packets to a single flow. Read if some are lost.
 struct CopyRun {
-    Stream* stream = nullptr;                 // nullptr: control's own frame
-    FlowRecord* const* live_flows = nullptr;  // `copies` of them, in the order of the copies
-    FlowRecord* flow = nullptr;               // if live_flows is nullptr: all copies are its own
+    Stream* stream = nullptr;    // nullptr: control's own frame
+    FlowRecord* flow = nullptr;  // all copies are its own; nullptr: of live flows, one each
+    std::uint32_t position = 0;  // of the first of those, in the group of the port they leave by
     std::uint32_t copies = 0;
     std::uint32_t payload_bytes = 0;
     std::uint32_t frame_bytes = 0;
@@ -97,9 +97,11 @@ class Tx {
     /// Mbufs taken from their pools for the next copies.
     [[nodiscard]] std::uint32_t ready() const noexcept;
 
-    /// Counts the copies of a run from the one numbered `first` on as lost, by stream and by flow;
-    /// they have been counted as made.
-    static void count_lost_copies(const CopyRun& run, std::uint32_t first) noexcept;
+    /// Counts the copies of a run on `port` from the one numbered `first` on as lost, by stream and
+    /// by flow; they have been counted as made.
+    static void count_lost_copies(const CopyRun& run,
+                                  std::uint8_t port,
+                                  std::uint32_t first) noexcept;
 
     /// Has idle queues give back packets they have sent: some drivers free a packet only when its
     /// descriptor is used again. Where the driver cannot, nothing happens.

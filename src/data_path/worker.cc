@@ -231,9 +231,6 @@ void Worker::apply(const SetPublisher& set) noexcept {
     set.stream->publisher_flow = set.flow;
 }
 
-void Worker::apply(const GrowFlows& grow) noexcept {
-    PENSTOCK_CHECK(grow.port < grow.stream->port_count);
-    grow.stream->groups[grow.port].grow(grow.chunk, grow.directory, grow.directory_chunks);
-}
+void Worker::apply(const GrowFlows& grow) noexcept { replicate_.grow_flows(grow); }
 
 }  // namespace penstock

@@ -122,7 +122,7 @@ Result<void> serve(const DataServerConfig& config) {
     }
     log_effective(config.effective);
     Machine& machine = *set_up;
-    StreamMemory memory(machine.plan.ring_packets, machine.socket());
+    StreamMemory memory(machine.plan.ring_packets, machine.ports.size(), machine.socket());
     auto made = Workers::create(config, machine);
     if (!made) {
         return std::move(made).error();

@@ -46,23 +46,30 @@ StreamMemory::Slabs<T>::~Slabs() {
 template <typename T>
 T* StreamMemory::Slabs<T>::take() {
     if (free_.empty()) {
-        T* slab = allocate<T>(kPieces, socket_);
+        T* slab = allocate<T>(kPieces * size_, socket_);
         if (slab == nullptr) {
             return nullptr;
         }
         slabs_.push_back(slab);
         for (std::size_t i = kPieces; i > 0; --i) {
-            free_.push_back(&slab[i - 1]);
+            free_.push_back(&slab[(i - 1) * size_]);
         }
     }
     static_assert(std::is_trivially_destructible_v<T>);
     T* piece = free_.back();
     free_.pop_back();
-    return new (piece) T{};
+    std::uninitialized_value_construct_n(piece, size_);
+    return piece;
 }
 
-StreamMemory::StreamMemory(std::uint32_t ring_packets, int socket) noexcept
-    : ring_packets_left_(ring_packets), not_for_shares_(ring_packets / 2), socket_(socket) {}
+StreamMemory::StreamMemory(std::uint32_t ring_packets, std::size_t ports, int socket) noexcept
+    : ring_packets_left_(ring_packets),
+      not_for_shares_(ring_packets / 2),
+      ports_(static_cast<std::uint8_t>(ports)),
+      socket_(socket),
+      groups_(socket, ports) {
+    PENSTOCK_CHECK(ports >= 1 && ports <= kPortsMax);
+}
 
 StreamMemory::~StreamMemory() {
     // Streams first: those whose last commands were never applied still use what is retired.
@@ -93,21 +100,21 @@ Result<Stream*> StreamMemory::make_stream(const StreamSpec& spec) {
     }
     const std::uint32_t slots = std::bit_ceil(packets);
     auto* ring = allocate<Slot>(slots, socket_);
-    Stream* stream = ring == nullptr ? nullptr : stream_pieces_.take();
+    FlowGroup* groups = ring == nullptr ? nullptr : groups_.take();
+    Stream* stream = groups == nullptr ? nullptr : stream_pieces_.take();
     if (stream == nullptr) {
+        if (groups != nullptr) {
+            groups_.give_back(groups);
+        }
         rte_free(ring);
         return out_of_memory("another stream");
     }
-    stream->id = spec.id;
+    stream->groups = groups;
+    stream->port_count = ports_;
     stream->udp_port = spec.udp_port;
     stream->owner = spec.owner;
     stream->fed_by = spec.fed_by.value_or(spec.owner);
     stream->feed.helper = spec.owner;
-    stream->port_count = static_cast<std::uint8_t>(spec.ports.size());
-    for (std::size_t port = 0; port < spec.ports.size(); ++port) {
-        stream->groups[port].set_common(
-            make_common_headers(spec.ports[port].mac, {spec.ports[port].address, spec.udp_port}));
-    }
     stream->keeps_history = keeps_history;
     // What a share is given has room there, however large: its owner counts packets only.
     constexpr std::uint64_t kWindowBytes = std::uint64_t{kShareWindowPackets} * kPayloadBytesMax;
@@ -126,35 +133,64 @@ Result<std::optional<GrowFlows>> StreamMemory::reserve_flow(Stream& stream,
                                                             std::uint64_t command) {
     PENSTOCK_CHECK(port < stream.port_count);
     FlowRoom& room = streams_.at(&stream).ports[port];
-    if (room.flows < room.chunks.size() * kFlowsPerChunk) {
+    GrowFlows grow{.stream = &stream,
+                   .port = port,
+                   .chunk = {},
+                   .directory = nullptr,
+                   .directory_chunks = room.directory_chunks};
+    if (room.flows < room.places()) {
         ++room.flows;
         return std::optional<GrowFlows>{};
     }
-    const bool directory_full = room.chunks.size() == room.directory_chunks;
-    const std::uint32_t directory_chunks =
-        directory_full ? std::max(2 * room.directory_chunks, kFirstDirectoryChunks)
-                       : room.directory_chunks;
-    FlowChunk** directory =
-        directory_full ? allocate<FlowChunk*>(directory_chunks, socket_) : nullptr;
-    FlowChunk* chunk = directory_full && directory == nullptr ? nullptr : chunks_.take();
-    if (chunk == nullptr) {
-        rte_free(directory);
+    const bool grown = room.places() == 0 ? begin(room, grow)
+                                          : add_chunk(room, grow, retired_[stream.owner], command);
+    if (!grown) {
         return out_of_memory("another consumer");
+    }
+    ++room.flows;
+    return std::optional<GrowFlows>{grow};
+}
+
+bool StreamMemory::begin(FlowRoom& room, GrowFlows& grow) {
+    room.few = few_flows_.take();
+    if (room.few == nullptr) {
+        return false;
+    }
+    grow.chunk = FlowChunk::of(*room.few);
+    return true;
+}
+
+bool StreamMemory::add_chunk(FlowRoom& room,
+                             GrowFlows& grow,
+                             std::deque<Retired>& retired,
+                             std::uint64_t command) {
+    // The first is named by the group itself.
+    const bool directory_full = !room.chunks.empty() && room.chunks.size() >= room.directory_chunks;
+    if (directory_full) {
+        grow.directory_chunks = std::max(2 * room.directory_chunks, kFirstDirectoryChunks);
+        grow.directory = allocate<FlowChunk>(grow.directory_chunks, socket_);
+        if (grow.directory == nullptr) {
+            return false;
+        }
+    }
+    ManyFlows* chunk = chunks_.take();
+    if (chunk == nullptr) {
+        rte_free(grow.directory);
+        return false;
+    }
+    grow.chunk = FlowChunk::of(*chunk);
+    room.chunks.push_back(chunk);
+    if (room.few != nullptr) {
+        retired.push_back({.command = command, .few = std::exchange(room.few, nullptr)});
     }
     if (directory_full) {
         if (room.directory != nullptr) {
-            retired_[stream.owner].push_back({.command = command, .memory = room.directory});
+            retired.push_back({.command = command, .memory = room.directory});
         }
-        room.directory = directory;
-        room.directory_chunks = directory_chunks;
+        room.directory = grow.directory;
+        room.directory_chunks = grow.directory_chunks;
     }
-    room.chunks.push_back(chunk);
-    ++room.flows;
-    return std::optional<GrowFlows>{GrowFlows{.stream = &stream,
-                                              .port = port,
-                                              .chunk = chunk,
-                                              .directory = directory,
-                                              .directory_chunks = directory_chunks}};
+    return true;
 }
 
 Result<FlowRecord*> StreamMemory::make_flow() {
@@ -189,6 +225,9 @@ void StreamMemory::free(const Retired& retired) {
     if (retired.flow != nullptr) {
         flows_.give_back(retired.flow);
     }
+    if (retired.few != nullptr) {
+        few_flows_.give_back(retired.few);
+    }
     rte_free(retired.memory);
 }
 
@@ -207,7 +246,10 @@ void StreamMemory::free_stream(Stream& stream) {
         for (std::uint32_t i = 0; i < group.live() + group.catching_up(); ++i) {
             flows_.give_back(&group.record_at(i));
         }
-        for (FlowChunk* chunk : room.ports[port].chunks) {
+        if (FewFlows* few = room.ports[port].few; few != nullptr) {
+            few_flows_.give_back(few);
+        }
+        for (ManyFlows* chunk : room.ports[port].chunks) {
             chunks_.give_back(chunk);
         }
         rte_free(room.ports[port].directory);
@@ -216,6 +258,7 @@ void StreamMemory::free_stream(Stream& stream) {
     stream.ring.release(stream.ring.packets());
     rte_free(room.slots);
     ring_packets_left_ += room.ring_packets;
+    groups_.give_back(stream.groups);
     stream_pieces_.give_back(&stream);
 }
 

@@ -24,11 +24,9 @@ struct LocalPort {
 };
 
 struct StreamSpec {
-    StreamId id;
     std::uint16_t udp_port = 0;
     std::uint8_t owner = 0;                             // worker index; of a share, its helper
     std::optional<std::uint8_t> fed_by = std::nullopt;  // makes a share: who owns the stream
-    std::span<const LocalPort> ports{};                 // of the data server, 1..kPortsMax
     std::uint32_t ring_packets = 4096;                  // 0: no history, see kUnkeptPackets
     std::uint64_t ring_bytes = 64U << 20U;
 };
@@ -48,8 +46,8 @@ inline constexpr std::uint32_t kUnkeptPacketsGranted = 16;
 class StreamMemory {
   public:
     /// `ring_packets`: PoolPlan::ring_packets, the most that all rings together may hold.
-    /// `socket`: NUMA node.
-    StreamMemory(std::uint32_t ring_packets, int socket) noexcept;
+    /// `ports`: of the data server, 1..kPortsMax. `socket`: NUMA node.
+    StreamMemory(std::uint32_t ring_packets, std::size_t ports, int socket) noexcept;
     ~StreamMemory();  // frees everything: workers must have stopped
     StreamMemory(const StreamMemory&) = delete;
     StreamMemory& operator=(const StreamMemory&) = delete;
@@ -84,21 +82,30 @@ class StreamMemory {
     [[nodiscard]] std::size_t retired() const noexcept;
 
   private:
+    using FewFlows = FlowPlaces<kFewFlows>;
+    using ManyFlows = FlowPlaces<kFlowsPerChunk>;
+
     struct FlowRoom {
-        FlowChunk** directory = nullptr;
+        FewFlows* few = nullptr;  // until there are more
+        std::vector<ManyFlows*> chunks;
+        FlowChunk* directory = nullptr;
         std::uint32_t directory_chunks = 0;
-        std::vector<FlowChunk*> chunks;
         std::uint32_t flows = 0;  // reserved
+
+        [[nodiscard]] std::size_t places() const noexcept {
+            return few != nullptr ? kFewFlows : chunks.size() * kFlowsPerChunk;
+        }
     };
     struct StreamRoom {
         Slot* slots = nullptr;
         std::uint32_t ring_packets = 0;
         std::array<FlowRoom, kPortsMax> ports;
     };
-    /// One of the three.
+    /// One of the four.
     struct Retired {
         std::uint64_t command;
         void* memory = nullptr;
+        FewFlows* few = nullptr;
         FlowRecord* flow = nullptr;
         Stream* stream = nullptr;  // with all that belongs to it
     };
@@ -108,30 +115,42 @@ class StreamMemory {
     template <typename T>
     class Slabs {
       public:
-        explicit Slabs(int socket) noexcept : socket_(socket) {}
+        /// `size`: so many T are one piece.
+        explicit Slabs(int socket, std::size_t size = 1) noexcept : socket_(socket), size_(size) {}
         ~Slabs();
         Slabs(const Slabs&) = delete;
         Slabs& operator=(const Slabs&) = delete;
 
-        /// A new one; nullptr if there is no memory left.
+        /// A new piece, zeroed; nullptr if there is no memory left.
         [[nodiscard]] T* take();
         void give_back(T* piece) { free_.push_back(piece); }
 
       private:
         static constexpr std::size_t kPieces = 64;
         int socket_;
+        std::size_t size_;
         std::vector<T*> slabs_;
         std::vector<T*> free_;
     };
 
+    /// Room for the first few flows, or for a chunk of them more. Returns: whether there was
+    /// memory; then `grow` says what the worker has to know.
+    bool begin(FlowRoom& room, GrowFlows& grow);
+    bool add_chunk(FlowRoom& room,
+                   GrowFlows& grow,
+                   std::deque<Retired>& retired,
+                   std::uint64_t command);
     void free(const Retired& retired);
     void free_stream(Stream& stream);
 
     std::uint32_t ring_packets_left_;
     const std::uint32_t not_for_shares_;  // of them
+    const std::uint8_t ports_;
     int socket_;
     Slabs<Stream> stream_pieces_{socket_};
-    Slabs<FlowChunk> chunks_{socket_};
+    Slabs<FlowGroup> groups_;  // of one stream each
+    Slabs<FewFlows> few_flows_{socket_};
+    Slabs<ManyFlows> chunks_{socket_};
     Slabs<FlowRecord> flows_{socket_};
     std::unordered_map<Stream*, StreamRoom> streams_;       // retired ones included
     std::array<std::deque<Retired>, kWorkersMax> retired_;  // by worker, oldest command first

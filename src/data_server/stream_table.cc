@@ -71,10 +71,8 @@ Result<Endpoint> StreamTable::open(StreamId stream, const std::string& name) {
     if (!udp_port) {
         return udp_port.error();
     }
-    const auto made = memory_.make_stream({.id = stream,
-                                           .udp_port = *udp_port,
+    const auto made = memory_.make_stream({.udp_port = *udp_port,
                                            .owner = owner,
-                                           .ports = config_.ports,
                                            .ring_packets = config_.ring_packets,
                                            .ring_bytes = config_.ring_bytes});
     if (!made) {
@@ -264,11 +262,9 @@ void StreamTable::open_share(const Entry& entry, Shares& shares) {
     if (helper == workers_.size() || !workers_[stream.owner].has_room()) {
         return;
     }
-    const auto made = memory_.make_stream({.id = stream.id,
-                                           .udp_port = stream.udp_port,
+    const auto made = memory_.make_stream({.udp_port = stream.udp_port,
                                            .owner = helper,
                                            .fed_by = stream.owner,
-                                           .ports = config_.ports,
                                            .ring_packets = config_.ring_packets,
                                            .ring_bytes = config_.ring_bytes});
     if (!made) {

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <vector>
 
 namespace penstock {
@@ -38,6 +39,26 @@ TEST(FanOut, EveryConsumerGetsTheSamePayloadFromTheStreamsAddress) {
         EXPECT_EQ(copy.fragment, 0x4000);
         EXPECT_EQ(copy.identification, 0);
     }
+}
+
+TEST(FanOut, PacketsThatComeInFollowFewFlowsToTheirChunk) {
+    const auto chunk = std::make_unique<FlowPlaces<kFlowsPerChunk>>();
+    WorkerWorld world;
+    Stream* stream = world.open_published();
+    world.add_flows(stream, 1, kFewFlows);
+    world.settle();
+    Replicate::grow_flows({.stream = stream,
+                           .port = 0,
+                           .chunk = FlowChunk::of(*chunk),
+                           .directory = nullptr,
+                           .directory_chunks = 0});
+    chunk->headers[0] = WorkerWorld::headers_to(kFewFlows + 1, *stream);
+    world.receive(WorkerWorld::content(100, 7).bytes());
+    world.settle();
+    const std::vector<Bytes> sent = world.sent();
+    ASSERT_EQ(sent.size(), kFewFlows);
+    EXPECT_EQ(parse_packet(sent[0]).destination, WorkerWorld::consumer(kFewFlows + 1));
+    EXPECT_EQ(parse_packet(sent[1]).destination, WorkerWorld::consumer(2));
 }
 
 TEST(FanOut, ChecksumsAreRightForEveryLengthWithAndWithoutTheSendersOwn) {

@@ -38,7 +38,7 @@ WorkerWorld::WorkerWorld(const WorldOptions& options)
                                         options.payload_mbufs,
                                         RTE_MBUF_DEFAULT_BUF_SIZE,
                                         0))),
-      memory_(kHistoryPackets, 0) {
+      memory_(kHistoryPackets, options.ports, 0) {
     workers_.resize(options.workers);
     for (std::uint8_t port = 0; port < options.ports; ++port) {
         make_port(port);
@@ -245,22 +245,13 @@ void WorkerWorld::send(std::uint8_t worker, const WorkerCommand& command) {
     ++workers_[worker].commands;
 }
 
-Stream* WorkerWorld::make_stream(const StreamSpec& spec) {
-    std::vector<LocalPort> local;
-    for (std::uint8_t port = 0; port < options_.ports; ++port) {
-        local.push_back({mac(port), stream_address(0, port).ip});
-    }
-    StreamSpec with_ports = spec;
-    with_ports.ports = local;
-    return must(memory_.make_stream(with_ports));
-}
+Stream* WorkerWorld::make_stream(const StreamSpec& spec) { return must(memory_.make_stream(spec)); }
 
 Stream* WorkerWorld::open_stream(std::uint16_t udp_port,
                                  std::uint32_t ring_packets,
                                  std::uint64_t ring_bytes,
                                  std::uint8_t owner) {
-    Stream* stream = make_stream({.id = StreamId{udp_port},
-                                  .udp_port = udp_port,
+    Stream* stream = make_stream({.udp_port = udp_port,
                                   .owner = owner,
                                   .ring_packets = ring_packets,
                                   .ring_bytes = ring_bytes});
@@ -355,8 +346,7 @@ void WorkerWorld::close_stream(Stream* stream) {
 
 Stream* WorkerWorld::open_share(Stream* stream, std::uint8_t helper) {
     const std::uint32_t packets = stream->keeps_history ? stream->ring.packets_max() : 0;
-    Stream* share = make_stream({.id = stream->id,
-                                 .udp_port = stream->udp_port,
+    Stream* share = make_stream({.udp_port = stream->udp_port,
                                  .owner = helper,
                                  .fed_by = stream->owner,
                                  .ring_packets = packets,

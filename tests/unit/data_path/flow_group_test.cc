@@ -17,7 +17,11 @@ class FlowGroupTest : public testing::Test {
     FlowRecord& add(bool live = true) {
         const auto number = static_cast<std::uint16_t>(records_.size());
         FlowRecord& record = records_.emplace_back();
-        if (group_.live() + group_.catching_up() == chunks_.size() * kFlowsPerChunk) {
+        const std::uint32_t flows = group_.live() + group_.catching_up();
+        if (flows == 0 && few_ == nullptr) {
+            few_ = std::make_unique<FlowPlaces<kFewFlows>>();
+            group_.grow(FlowChunk::of(*few_), nullptr, 0);
+        } else if (flows == (chunks_.empty() ? kFewFlows : chunks_.size() * kFlowsPerChunk)) {
             grow();
         }
         FlowHeaders headers{};
@@ -29,15 +33,16 @@ class FlowGroupTest : public testing::Test {
         return record;
     }
     void grow() {
-        chunks_.push_back(std::make_unique<FlowChunk>());
-        if (chunks_.size() > directory_chunks_) {
-            directory_chunks_ = directory_chunks_ == 0 ? 1 : directory_chunks_ * 2;
-            directories_.push_back(std::make_unique<FlowChunk*[]>(directory_chunks_));
-            group_.grow(
-                chunks_.back().get(), directories_.back().get(), std::uint32_t(directory_chunks_));
-        } else {
-            group_.grow(chunks_.back().get(), nullptr, std::uint32_t(directory_chunks_));
+        chunks_.push_back(std::make_unique<FlowPlaces<kFlowsPerChunk>>());
+        FlowChunk* directory = nullptr;
+        if (chunks_.size() > 1 && chunks_.size() > directory_chunks_) {
+            directory_chunks_ = directory_chunks_ == 0 ? 2 : directory_chunks_ * 2;
+            directories_.push_back(std::make_unique<FlowChunk[]>(directory_chunks_));
+            directory = directories_.back().get();
         }
+        group_.grow(FlowChunk::of(*chunks_.back()),
+                    directory,
+                    static_cast<std::uint32_t>(directory_chunks_));
     }
     /// Every flow knows its place, and its headers went with it.
     void expect_consistent() {
@@ -67,8 +72,9 @@ class FlowGroupTest : public testing::Test {
     }
 
     std::deque<FlowRecord> records_;
-    std::vector<std::unique_ptr<FlowChunk>> chunks_;
-    std::vector<std::unique_ptr<FlowChunk*[]>> directories_;
+    std::unique_ptr<FlowPlaces<kFewFlows>> few_;
+    std::vector<std::unique_ptr<FlowPlaces<kFlowsPerChunk>>> chunks_;
+    std::vector<std::unique_ptr<FlowChunk[]>> directories_;
     std::size_t directory_chunks_ = 0;
     FlowGroup group_;
 };
@@ -80,6 +86,20 @@ TEST_F(FlowGroupTest, KeepsFlowsSideBySideOverManyChunks) {
     EXPECT_EQ(group_.live(), 1000U);
     EXPECT_EQ(&group_.record_at(999), &records_[999]);
     expect_consistent();
+}
+
+TEST_F(FlowGroupTest, FewFlowsMoveToAChunkWithOneMore) {
+    for (std::uint32_t i = 0; i < kFewFlows - 1; ++i) {
+        add();
+    }
+    FlowRecord& joiner = add(false);
+    EXPECT_EQ(&group_.headers_of(0), few_->headers.data());
+    add();
+    EXPECT_EQ(&group_.headers_of(0), chunks_[0]->headers.data());
+    *few_ = {};  // nobody asks for it any more
+    expect_consistent();
+    EXPECT_EQ(group_.live(), kFewFlows);
+    EXPECT_FALSE(group_.is_live(joiner));
 }
 
 TEST_F(FlowGroupTest, LiveFlowsStandBeforeThoseThatCatchUp) {
@@ -116,6 +136,7 @@ TEST_F(FlowGroupTest, RemovalKeepsApartWhoHasHadThePacketAndWhoHasNot) {
     for (int round = 0; round < 300; ++round) {
         records_.clear();
         group_ = {};
+        few_.reset();
         chunks_.clear();
         directory_chunks_ = 0;
         const unsigned live = 1 + random() % 150;
@@ -192,7 +213,7 @@ TEST_F(FlowGroupTest, RefusesAFlowThereIsNoRoomFor) {
     }
     FlowRecord record{};
     EXPECT_DEATH(group_.add_catching_up(record, {}), "check failed");
-    EXPECT_DEATH(group_.grow(nullptr, nullptr, 1), "check failed");
+    EXPECT_DEATH(group_.grow(FlowChunk::of(*chunks_[0]), nullptr, 1), "check failed");
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "data_path/flow.h"
 
+#include "data_path/packet_headers.h"
 #include "support/packet_builder.h"
 
 #include <gtest/gtest.h>
@@ -18,7 +19,7 @@ FlowAddresses addresses() {
 
 /// Both parts laid over each other.
 Bytes frame_of(const FlowAddresses& addresses) {
-    const CommonHeaders common = make_common_headers(addresses.source_mac, addresses.source);
+    const CommonHeaders common = make_common_headers(addresses.source_mac, addresses.source.ip);
     const FlowHeaders flow = make_flow_headers(addresses);
     EXPECT_EQ(common.header_bytes, 42);
     Bytes frame(common.headers.begin(), common.headers.begin() + common.header_bytes);
@@ -28,8 +29,10 @@ Bytes frame_of(const FlowAddresses& addresses) {
         }
         std::memcpy(&frame[at], value, bytes);
     };
+    const std::uint16_t udp_port = to_network(addresses.source.port);
     put(0, flow.next_hop_mac.data(), 6);
     put(30, &flow.address, 4);
+    put(34, &udp_port, 2);
     put(36, &flow.udp_port, 2);
     return frame;
 }

@@ -1,5 +1,6 @@
 #include "data_path/packet_copy.h"
 
+#include "data_path/packet_headers.h"
 #include "dpdk/packet_pool.h"
 #include "support/packet_builder.h"
 
@@ -42,7 +43,8 @@ TEST_P(PacketCopy, CopiesSayWhatTheyMustAndTouchNothingElse) {
         const Slot slot = store(payload);
         constexpr std::size_t kCopies = 7;
         const CommonHeaders common =
-            make_common_headers({{2, 0, 0, 0, 0, 1}}, {IpAddress::v4(0x0a000001), 20000});
+            make_common_headers({{2, 0, 0, 0, 0, 1}}, IpAddress::v4(0x0a000001));
+        const CopySource source{.common = common, .udp_port = to_network(std::uint16_t{20000})};
         std::vector<FlowHeaders> headers;
         for (std::uint32_t i = 0; i < kCopies; ++i) {
             headers.push_back(
@@ -54,7 +56,7 @@ TEST_P(PacketCopy, CopiesSayWhatTheyMustAndTouchNothingElse) {
         std::vector<rte_mbuf*> copies(kCopies + kReadAheadPackets, slot.packet);
         ASSERT_EQ(
             rte_mempool_get_bulk(pool_.get(), reinterpret_cast<void**>(copies.data()), kCopies), 0);
-        make_copies(std::span{copies}.first(kCopies), common, headers.data(), slot, GetParam());
+        make_copies(std::span{copies}.first(kCopies), source, headers.data(), slot, GetParam());
 
         for (std::uint32_t i = 0; i < kCopies; ++i) {
             rte_mbuf* copy = copies[i];

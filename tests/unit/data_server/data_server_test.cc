@@ -124,7 +124,7 @@ class DataServerTest : public testing::Test, protected MailboxWorkers {
     std::vector<LoadReport> loads;
     std::pair<std::uint64_t, std::uint64_t> position;
     std::string dropped;
-    StreamMemory memory{1 << 20U, -1};
+    StreamMemory memory{1 << 20U, 1, -1};
     StreamTable streams{table_config(), memory, workers};
     DataServer server{join_config(), SessionKey{{1}}, LoadLimits{}, streams, outputs()};
 };

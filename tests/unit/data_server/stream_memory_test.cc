@@ -12,22 +12,14 @@ namespace {
 
 using testing::HasSubstr;
 
-const std::array<LocalPort, 2> kPorts{{{{{2, 0, 0, 0, 0, 1}}, IpAddress::v4(0x0a000001)},
-                                       {{{2, 0, 0, 0, 0, 2}}, IpAddress::v4(0x0a000101)}}};
-
 StreamSpec spec(std::uint32_t ring_packets = 100, std::uint8_t owner = 0) {
-    return {.id = StreamId{7},
-            .udp_port = 20000,
-            .owner = owner,
-            .ports = kPorts,
-            .ring_packets = ring_packets,
-            .ring_bytes = 1U << 20U};
+    return {
+        .udp_port = 20000, .owner = owner, .ring_packets = ring_packets, .ring_bytes = 1U << 20U};
 }
 
 TEST(StreamMemory, MakesAStreamAsAsked) {
-    StreamMemory memory{1000, 0};
+    StreamMemory memory{1000, 2, 0};
     Stream* stream = *memory.make_stream(spec(100, 3));
-    EXPECT_EQ(stream->id, StreamId{7});
     EXPECT_EQ(stream->udp_port, 20000);
     EXPECT_EQ(stream->owner, 3);
     EXPECT_EQ(stream->port_count, 2);
@@ -37,7 +29,7 @@ TEST(StreamMemory, MakesAStreamAsAsked) {
 }
 
 TEST(StreamMemory, GrantsNoMoreHistoryThanTheBudget) {
-    StreamMemory memory{250, 0};
+    StreamMemory memory{250, 2, 0};
     ASSERT_TRUE(memory.make_stream(spec(100)).ok());
     Stream* second = *memory.make_stream(spec(100));
     EXPECT_EQ(memory.ring_packets_left(), 50U);
@@ -53,7 +45,7 @@ TEST(StreamMemory, GrantsNoMoreHistoryThanTheBudget) {
 }
 
 TEST(StreamMemory, HalfOfTheHistoryIsNotForShares) {
-    StreamMemory memory{500, 0};
+    StreamMemory memory{500, 2, 0};
     StreamSpec share = spec(100, 1);
     share.fed_by = 0;
     ASSERT_TRUE(memory.make_stream(spec(100)).ok());
@@ -73,28 +65,47 @@ TEST(StreamMemory, HalfOfTheHistoryIsNotForShares) {
 }
 
 TEST(StreamMemory, MakesRoomAChunkAtATimeOnEachPort) {
-    StreamMemory memory{1000, 0};
+    StreamMemory memory{1000, 2, 0};
     Stream* stream = *memory.make_stream(spec());
     for (std::uint32_t flow = 0; flow < 3 * kFlowsPerChunk; ++flow) {
         const auto grow = *memory.reserve_flow(*stream, 0, flow);
-        EXPECT_EQ(grow.has_value(), flow % kFlowsPerChunk == 0) << flow;
+        EXPECT_EQ(grow.has_value(), flow % kFlowsPerChunk == 0 || flow == kFewFlows) << flow;
         if (grow) {
-            EXPECT_NE(grow->chunk, nullptr);
-            EXPECT_EQ(grow->directory != nullptr, flow == 0);
+            EXPECT_NE(grow->chunk.headers, nullptr);
+            EXPECT_EQ(grow->chunk.places, flow == 0 ? kFewFlows : kFlowsPerChunk);
+            EXPECT_EQ(grow->directory != nullptr, flow == kFlowsPerChunk);
             EXPECT_EQ(grow->port, 0);
         }
     }
     EXPECT_TRUE(memory.reserve_flow(*stream, 1, 1)->has_value());
 }
 
+TEST(StreamMemory, RoomOfTheFewFirstFlowsComesBackWithTheCommandThatReplacesIt) {
+    StreamMemory memory{1000, 2, 0};
+    Stream* stream = *memory.make_stream(spec());
+    const auto first = *memory.reserve_flow(*stream, 0, 1);
+    for (std::uint32_t flow = 1; flow < kFewFlows; ++flow) {
+        EXPECT_FALSE(memory.reserve_flow(*stream, 0, 2)->has_value());
+    }
+    EXPECT_EQ(memory.retired(), 0U);
+    EXPECT_TRUE(memory.reserve_flow(*stream, 0, 2)->has_value());
+    EXPECT_EQ(memory.retired(), 1U);
+    memory.reclaim(0, 1);
+    EXPECT_EQ(memory.retired(), 1U);
+    memory.reclaim(0, 2);
+    EXPECT_EQ(memory.retired(), 0U);
+    EXPECT_EQ((*memory.reserve_flow(*stream, 1, 3))->chunk.headers, first->chunk.headers);
+}
+
 TEST(StreamMemory, DirectoryGrowsAndTheOldOneComesBackWithTheCommand) {
-    StreamMemory memory{1000, 0};
+    StreamMemory memory{1000, 2, 0};
     Stream* stream = *memory.make_stream(spec());
     std::uint64_t command = 0;
     unsigned directories = 0;
     for (std::uint32_t flow = 0; flow < 9 * kFlowsPerChunk; ++flow) {
         const auto grow = *memory.reserve_flow(*stream, 0, command + 1);
         if (grow) {
+            memory.reclaim(0, command);
             ++command;
             directories += grow->directory != nullptr ? 1 : 0;
         }
@@ -108,42 +119,42 @@ TEST(StreamMemory, DirectoryGrowsAndTheOldOneComesBackWithTheCommand) {
 }
 
 TEST(StreamMemory, EndsWellThoughTheLastCommandsWereNeverApplied) {
-    StreamMemory memory{1000, 0};
+    StreamMemory memory{1000, 2, 0};
     Stream* stream = *memory.make_stream(spec());
     FlowGroup& group = stream->groups[0];
-    unsigned chunks = 0;
+    unsigned grown = 0;  // few flows, a chunk in their place, more of them
     for (std::uint32_t flow = 0; flow < 9 * kFlowsPerChunk; ++flow) {
         const auto grow = *memory.reserve_flow(*stream, 0, flow + 1);
-        if (grow && ++chunks <= 8) {  // the ninth comes with a new directory
+        if (grow && ++grown <= 9) {  // the tenth comes with a new directory
             group.grow(grow->chunk, grow->directory, grow->directory_chunks);
         }
-        if (chunks <= 8) {
+        if (grown <= 9) {
             group.add_catching_up(**memory.make_flow(), FlowHeaders{});
         }
     }
-    EXPECT_EQ(memory.retired(), 1U);  // the directory that the group still has
+    EXPECT_EQ(memory.retired(), 2U);  // the few flows, the directory that the group still has
 }
 
 TEST(StreamMemory, RoomOfAFlowThatLeftIsUsedAgain) {
-    StreamMemory memory{1000, 0};
+    StreamMemory memory{1000, 2, 0};
     Stream* stream = *memory.make_stream(spec());
-    for (std::uint32_t flow = 0; flow < kFlowsPerChunk; ++flow) {
+    for (std::uint32_t flow = 0; flow < kFewFlows; ++flow) {
         ASSERT_TRUE(memory.reserve_flow(*stream, 0, 1).ok());
     }
     FlowRecord* record = *memory.make_flow();
     memory.retire_flow(*stream, 0, record, 5);
     EXPECT_FALSE(memory.reserve_flow(*stream, 0, 6)->has_value());
-    EXPECT_TRUE(memory.reserve_flow(*stream, 0, 6)->has_value());
     memory.reclaim(0, 4);
     EXPECT_EQ(memory.retired(), 1U);
     memory.reclaim(1, 100);  // another worker
     EXPECT_EQ(memory.retired(), 1U);
     memory.reclaim(0, 5);
     EXPECT_EQ(memory.retired(), 0U);
+    EXPECT_TRUE(memory.reserve_flow(*stream, 0, 6)->has_value());
 }
 
 TEST(StreamMemory, RecordOfAFlowThatLeftIsUsedAgainOnceTheWorkerHasLetGo) {
-    StreamMemory memory{1000, 0};
+    StreamMemory memory{1000, 2, 0};
     Stream* stream = *memory.make_stream(spec());
     ASSERT_TRUE(memory.reserve_flow(*stream, 0, 1).ok());
     FlowRecord* record = *memory.make_flow();
@@ -157,7 +168,7 @@ TEST(StreamMemory, RecordOfAFlowThatLeftIsUsedAgainOnceTheWorkerHasLetGo) {
 }
 
 TEST(StreamMemory, StreamWithoutHistoryHasARingForWhatIsOnItsWay) {
-    StreamMemory memory{100, 0};
+    StreamMemory memory{100, 2, 0};
     Stream* stream = *memory.make_stream(spec(0));
     EXPECT_FALSE(stream->keeps_history);
     EXPECT_EQ(stream->ring.packets_max(), kUnkeptPackets);
@@ -168,7 +179,7 @@ TEST(StreamMemory, StreamWithoutHistoryHasARingForWhatIsOnItsWay) {
 }
 
 TEST(StreamMemory, SaysSoWhenThereIsNoneLeft) {
-    StreamMemory memory{0xffffffff, 0};
+    StreamMemory memory{0xffffffff, 2, 0};
     const Result<Stream*> stream = memory.make_stream(spec(1U << 30U));
     ASSERT_FALSE(stream.ok());
     EXPECT_EQ(stream.error().code, ErrorCode::exhausted);

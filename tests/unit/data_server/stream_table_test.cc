@@ -18,7 +18,7 @@ class StreamTableTest : public testing::Test, protected MailboxWorkers {
   protected:
     /// `ring_packets`: that all rings together may hold.
     explicit StreamTableTest(std::uint32_t ring_packets = 192, unsigned workers = 2)
-        : MailboxWorkers(workers), memory(ring_packets, -1) {}
+        : MailboxWorkers(workers), memory(ring_packets, config().ports.size(), -1) {}
 
     static StreamTableConfig config() {
         StreamTableConfig config;
@@ -238,7 +238,7 @@ TEST_F(StreamTableTest, MakesRoomBeforeItAddsAFlow) {
     EXPECT_EQ(add.history_packets, 10U);
     EXPECT_EQ(add.history_ms, 20U);
     EXPECT_NE(table.counters_of(kA, FlowId{1}), nullptr);
-    for (std::uint64_t flow = 2; flow <= kFlowsPerChunk; ++flow) {
+    for (std::uint64_t flow = 2; flow <= kFewFlows; ++flow) {
         ASSERT_TRUE(table.add_flow(kA, place(flow), 0, 0).ok());
     }
     EXPECT_EQ(count<GrowFlows>(apply(0)), 0U);
