@@ -33,10 +33,21 @@ class InstantSource {
 
   private:
     using Line = std::array<std::uint8_t, kCacheLineBytes>;
+    /// What of a packet's line is its own, as it lies there.
+    struct Own {
+        std::uint16_t udp_port;
+        std::uint16_t udp_checksum;
+    };
     struct alignas(kCacheLineBytes) Queue {
-        std::vector<Line> lines;  // one a packet: headers, and the first bytes of its payload
+        Line common{};         // headers, and the first bytes of the payload, zeros for what is Own
+        std::vector<Own> own;  // of each packet: little, for a NIC reads nothing through our caches
         std::size_t next = 0;
     };
+
+    static void put(rte_mbuf* const* packets,
+                    std::size_t count,
+                    const Line& common,
+                    const Own* own) noexcept;
 
     static std::uint16_t fill(std::uint16_t port,
                               std::uint16_t queue,
