@@ -274,15 +274,15 @@ std::size_t Replicate::pass(Stream& stream, ContentBurst content) noexcept {
     const auto port = static_cast<std::uint8_t>(std::countr_zero(stream.live_ports));
     const CopySource source = source_of(stream, port);
     Tx::Pending& pending = tx_.pending(port);
-    const std::span<rte_mbuf*> room = Tx::room(pending);
-    const std::size_t count = count_alike(content.first(std::min(room.size(), content.size())));
+    const std::size_t room = Tx::room(pending);
+    const std::size_t count = count_alike(content.first(std::min(room, content.size())));
     const CopyRun run{
         .stream = &stream,
         .flow = &stream.groups[port].record_at(0),
         .copies = static_cast<std::uint32_t>(count),
         .payload_bytes = content.front().payload_bytes,
         .frame_bytes = std::uint32_t{source.common.header_bytes} + content.front().payload_bytes};
-    rewrite(content.first(count), source, *stream.first_headers, room.data());
+    rewrite(content.first(count), source, *stream.first_headers, Tx::make_room(pending, count));
     tx_.add_in_room(pending, run);
     stream.sent_at_once.packets += count;
     stream.sent_at_once.bytes += std::uint64_t{run.copies} * run.payload_bytes;

@@ -22,30 +22,34 @@ Tx::~Tx() {
     for (std::uint8_t port = 0; port < config_.port_count; ++port) {
         Pending& pending = pending_[port];
         rte_mempool_put_bulk(config_.ports[port].copies,
-                             reinterpret_cast<void**>(&pending.fresh[pending.fresh_at]),
-                             static_cast<unsigned>(kTxBurstPackets - pending.fresh_at));
+                             reinterpret_cast<void**>(&pending.packets[pending.count]),
+                             static_cast<unsigned>(pending.fresh));
     }
 }
 
 std::uint32_t Tx::ready() const noexcept {
     std::size_t ready = 0;
     for (const Pending& pending : pending_) {
-        ready += kTxBurstPackets - pending.fresh_at;
+        ready += pending.fresh;
     }
     return static_cast<std::uint32_t>(ready);
 }
 
-/// A whole burst at a time; of a pool that is nearly empty, what one copy needs.
+/// What fills the burst; of a pool that is nearly empty, what one copy needs.
 void Tx::refill(Pending& pending) noexcept {
     rte_mempool* pool = config_.ports[pending.port].copies;
-    auto** fresh = reinterpret_cast<void**>(pending.fresh.data());
-    if (rte_mempool_get_bulk(pool, fresh, kTxBurstPackets) == 0) [[likely]] {
-        pending.fresh_at = 0;
-        // Prefetching nullptr would cost a walk of the page tables every time.
-        std::fill(pending.fresh.begin() + kTxBurstPackets, pending.fresh.end(), pending.fresh[0]);
-    } else if (rte_mempool_get_bulk(pool, fresh + kTxBurstPackets - 1, 1) == 0) {
-        pending.fresh_at = kTxBurstPackets - 1;
+    rte_mbuf** const at = &pending.packets[pending.count];
+    auto** const fresh = reinterpret_cast<void**>(at);
+    const std::size_t wanted = kTxBurstPackets - pending.count;
+    if (rte_mempool_get_bulk(pool, fresh, static_cast<unsigned>(wanted)) == 0) [[likely]] {
+        pending.fresh = wanted;
+    } else if (rte_mempool_get_bulk(pool, fresh, 1) == 0) {
+        pending.fresh = 1;
+    } else {
+        return;
     }
+    // Prefetching nullptr would cost a walk of the page tables every time.
+    std::fill_n(at + pending.fresh, kReadAheadPackets, *at);
 }
 
 PacketCount Tx::add_from_control() noexcept {
@@ -58,7 +62,7 @@ PacketCount Tx::add_from_control() noexcept {
             continue;
         }
         Pending& to = pending_[frame->port];
-        room(to).front() = frame;
+        *make_room(to, 1) = frame;
         add_in_room(to, {.copies = 1, .frame_bytes = frame->pkt_len});
     }
     return count;
@@ -98,6 +102,7 @@ void Tx::send(Pending& pending) noexcept {
         counters_.sent_for_control.add(pending.control_frames);
     }
     sent_ += sent;
+    std::copy_n(&pending.packets[pending.count], pending.fresh, pending.packets.begin());
     pending.count = 0;
     pending.run_count = 0;
     pending.bytes = 0;

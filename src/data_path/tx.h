@@ -1,6 +1,5 @@
 #pragma once
 
-#include "base/cache_line.h"
 #include "data_path/burst.h"
 #include "data_path/counters.h"
 #include "data_path/flow_group.h"
@@ -11,7 +10,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 
 namespace penstock {
@@ -37,16 +35,16 @@ class Tx {
     Tx(const Tx&) = delete;
     Tx& operator=(const Tx&) = delete;
 
-    /// The burst of one port that is being collected.
+    /// The burst of one port that is being collected. Mbufs for the next copies stand behind it: a
+    /// copy made in the first of them is where it has to be already.
     struct Pending {
         std::uint8_t port = 0;
-        std::size_t count = 0;
+        std::size_t count = 0;  // packets, below kTxBurstPackets
+        std::size_t fresh = 0;  // mbufs behind them, at most kTxBurstPackets
         std::size_t run_count = 0;
-        std::uint64_t bytes = 0;                 // of frames
-        std::uint32_t control_frames = 0;        // control's own, of all
-        std::size_t fresh_at = kTxBurstPackets;  // the first of those ready in `fresh`
-        std::array<rte_mbuf*, kTxBurstPackets + kReadAheadPackets> packets{};
-        std::array<rte_mbuf*, kTxBurstPackets + kReadAheadPackets> fresh{};
+        std::uint64_t bytes = 0;           // of frames
+        std::uint32_t control_frames = 0;  // control's own, of all
+        std::array<rte_mbuf*, 2 * kTxBurstPackets + kReadAheadPackets> packets{};
         std::array<CopyRun, kTxBurstPackets> runs{};
     };
     /// That of `port` (index in WorkerConfig::ports).
@@ -56,27 +54,31 @@ class Tx {
     /// nullptr): as many as fit the burst and are ready, never 0 unless the pool is empty. What
     /// lies behind them (kReadAheadPackets) may be read for prefetching.
     [[nodiscard]] std::span<rte_mbuf* const> fresh(Pending& pending) noexcept {
-        if (pending.fresh_at == kTxBurstPackets) [[unlikely]] {
+        if (pending.fresh == 0) [[unlikely]] {
             refill(pending);
         }
-        return {&pending.fresh[pending.fresh_at],
-                std::min(kTxBurstPackets - pending.fresh_at, kTxBurstPackets - pending.count)};
+        return {&pending.packets[pending.count],
+                std::min(pending.fresh, kTxBurstPackets - pending.count)};
     }
     /// The first `run.copies` of fresh(), filled by the caller, are packets now; a full burst is
     /// sent.
     /// Owns: takes them.
     void add_fresh(Pending& pending, const CopyRun& run) noexcept {
-        copy_pointers(
-            &pending.fresh[pending.fresh_at], run.copies, &pending.packets[pending.count]);
-        pending.fresh_at += run.copies;
+        pending.fresh -= run.copies;
         pending.runs[pending.run_count++] = run;
         finish_add(pending, run.copies, std::uint64_t{run.copies} * run.frame_bytes);
     }
-    /// Where the next packets in mbufs of their own go: 1..kTxBurstPackets places.
-    [[nodiscard]] static std::span<rte_mbuf*> room(Pending& pending) noexcept {
-        return std::span{pending.packets}.first(kTxBurstPackets).subspan(pending.count);
+    /// How many packets in mbufs of their own it takes: 1..kTxBurstPackets.
+    [[nodiscard]] static std::size_t room(const Pending& pending) noexcept {
+        return kTxBurstPackets - pending.count;
     }
-    /// The first `run.copies` of room() hold packets now; a full burst is sent.
+    /// Where the next `packets` of them go, at most room().
+    [[nodiscard]] static rte_mbuf** make_room(Pending& pending, std::size_t packets) noexcept {
+        rte_mbuf** const at = &pending.packets[pending.count];
+        std::copy_n(at, std::min(packets, pending.fresh), at + std::max(packets, pending.fresh));
+        return at;
+    }
+    /// The `run.copies` that room has been made for are there now; a full burst is sent.
     /// Owns: takes them.
     void add_in_room(Pending& pending, const CopyRun& run) noexcept {
         pending.runs[pending.run_count++] = run;
@@ -109,14 +111,6 @@ class Tx {
     void reclaim() noexcept;
 
   private:
-    /// Whole cache lines: up to kReadAheadPackets - 1 pointers more, which mean nothing.
-    static void copy_pointers(rte_mbuf* const* from, std::size_t count, rte_mbuf** to) noexcept {
-        static_assert(kReadAheadPackets * sizeof(void*) == kCacheLineBytes);
-        for (std::size_t i = 0; i < count; i += kReadAheadPackets) {
-            std::memcpy(to + i, from + i, kCacheLineBytes);
-        }
-    }
-
     void finish_add(Pending& pending, std::uint32_t packets, std::uint64_t bytes) noexcept {
         pending.count += packets;
         pending.bytes += bytes;

@@ -234,6 +234,39 @@ TEST(WithoutHistory, FewConsumersGetPacketsAtOnceSharedOrCopied) {
     }
 }
 
+TEST(WithoutHistory, PacketsPassedOnAndCopiesOfOthersLeaveInOneBurst) {
+    constexpr std::uint16_t kOther = WorkerWorld::kFirstStreamPort + 1;
+    WorkerWorld world;
+    Stream* shared = open_without_history(world);
+    Stream* passed = world.open_published(kOther, 0);
+    world.add_flows(shared, 1, 5);
+    world.add_flow(passed, 6);
+    world.settle();
+    for (unsigned packet = 1; packet <= 40; ++packet) {  // ends of bursts fall anywhere
+        world.receive(WorkerWorld::content(100, packet).bytes());
+        for (unsigned more = 0; more < packet % 4; ++more) {
+            world.receive(WorkerWorld::content(100, 100 * packet + more, kOther).bytes());
+        }
+    }
+    world.settle();
+    std::map<Endpoint, std::vector<Bytes>> payloads;
+    for (const Bytes& frame : world.sent()) {
+        const ParsedPacket copy = parse_packet(frame);
+        EXPECT_TRUE(copy.ip_checksum_right && copy.udp_checksum_right && copy.lengths_right);
+        payloads[copy.destination].push_back(copy.payload);
+    }
+    for (unsigned consumer = 1; consumer <= 5; ++consumer) {
+        const std::vector<Bytes>& got = payloads[WorkerWorld::consumer(consumer)];
+        ASSERT_EQ(got.size(), 40U);
+        for (unsigned packet = 1; packet <= 40; ++packet) {
+            EXPECT_EQ(got[packet - 1], WorkerWorld::content(100, packet).payload_bytes());
+        }
+    }
+    EXPECT_EQ(payloads[WorkerWorld::consumer(6)].size(), 60U);
+    world.expect_balanced();
+    EXPECT_EQ(world.mbufs_in_use(), 0U);
+}
+
 TEST(WithoutHistory, BurstToManyConsumersIsCutToWhatATurnHasRoomFor) {
     constexpr unsigned kConsumers = 200;
     WorkerWorld world;
