@@ -75,6 +75,8 @@ LIBRARIES = [
     Rule(r"boost/.*", EVERYWHERE, ["src/base/*.cc"], "Boost does not leave base/*.cc"),
     Rule(r"sodium.*", EVERYWHERE, ["src/wire/*", "tests/unit/wire/*"],
          "keys and MACs are made in wire/ only; use wire/ticket.h"),
+    Rule(r"openssl/.*", EVERYWHERE, ["src/rpc/openssl_handles.h", "tests/*"],
+         "certificates are read and TLS is spoken in rpc/tls* only; use rpc/tls.h"),
     Rule(r"netlink/.*|linux/(rt)?netlink\.h|bpf/.*|linux/bpf\.h|xdp/.*", EVERYWHERE,
          ["src/data_server/*", "tests/*"], "only the data server speaks netlink and BPF"),
     Rule(r"sqlite3\.h", EVERYWHERE, ["src/presence/store*", "tests/unit/presence/store*"],
