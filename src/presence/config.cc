@@ -46,7 +46,7 @@ Result<void> check_advertised(const std::string& address) {
 }
 
 /// HOST:PORT of a member: plaintext only on loopback or if it is wanted.
-Result<void> check_member(const std::string& member, bool insecure) {
+Result<void> check_member(const std::string& member, bool is_plaintext_allowed) {
     const std::size_t colon = member.rfind(':');
     if (colon == std::string::npos || colon == 0 || colon + 1 == member.size()) {
         return invalid(
@@ -57,10 +57,10 @@ Result<void> check_member(const std::string& member, bool insecure) {
     const Result<Endpoint> numeric = parse_endpoint(member);
     const bool is_loopback =
         numeric ? numeric->ip.is_loopback() : member.substr(0, colon) == "localhost";
-    if (!is_loopback && !insecure) {
+    if (!is_loopback && !is_plaintext_allowed) {
         return invalid(
             fmt::format("--store: etcd member {} is not on loopback and the session is not "
-                        "encrypted: add --insecure if that network is trusted",
+                        "encrypted: add --etcd-ca FILE, or --insecure if that network is trusted",
                         member));
     }
     return {};
@@ -69,6 +69,9 @@ Result<void> check_member(const std::string& member, bool insecure) {
 /// Takes etcd://HOST:PORT,...[/PREFIX] apart; a path is left as it is.
 Result<void> take_store(Config& config, bool insecure) {
     if (!config.store.starts_with(kEtcd)) {
+        if (config.etcd_tls.any()) {
+            return invalid("--etcd-ca, --etcd-cert and --etcd-key are for --store etcd://...");
+        }
         return config.advertise.empty()
                    ? Result<void>()
                    : invalid("--advertise is for several presence servers: add --store etcd://...");
@@ -80,7 +83,8 @@ Result<void> take_store(Config& config, bool insecure) {
     for (std::size_t at = 0, end = 0; at <= slash; at = end + 1) {
         end = std::min(rest.find(',', at), slash);
         config.etcd.push_back(rest.substr(at, end - at));
-        if (auto checked = check_member(config.etcd.back(), insecure); !checked) {
+        if (auto checked = check_member(config.etcd.back(), insecure || config.etcd_tls.any());
+            !checked) {
             return checked;
         }
     }
@@ -136,6 +140,28 @@ void admission_options(Options& options, Settings& settings) {
                    "consumers of one stream at most; 0: no limit");
 }
 
+void tls_options(Options& options, Config& config) {
+    options.text(
+        "tls-cert",
+        config.tls.certificate,
+        "FILE",
+        "be called by TLS only, and show this certificate, which names --listen or --advertise");
+    options.text("tls-key", config.tls.key, "FILE", "private key of --tls-cert");
+    options.text("tls-ca",
+                 config.tls.authority,
+                 "FILE",
+                 "demand of every caller a certificate of this authority");
+    options.text("etcd-ca",
+                 config.etcd_tls.authority,
+                 "FILE",
+                 "call etcd by TLS, and believe that it is etcd if this authority says so");
+    options.text("etcd-cert",
+                 config.etcd_tls.certificate,
+                 "FILE",
+                 "certificate that we show to etcd, if it demands one");
+    options.text("etcd-key", config.etcd_tls.key, "FILE", "private key of --etcd-cert");
+}
+
 void declare(Options& options, Config& config, Raw& raw) {
     using std::chrono::hours;
     using std::chrono::milliseconds;
@@ -147,6 +173,7 @@ void declare(Options& options, Config& config, Raw& raw) {
                  "ADDRESS:PORT",
                  "where data servers, publishers, consumers and "
                  "operators call; port 0: any free one");
+    tls_options(options, config);
     options.flag("insecure", raw.insecure, "allow plaintext beyond loopback");
     options.text("store",
                  config.store,
@@ -208,11 +235,12 @@ Result<std::optional<Config>> parse_config(int argc, const char* const* argv) {
     if (!endpoint) {
         return Error{ErrorCode::invalid_argument, "--listen: " + endpoint.error().message};
     }
-    if (!endpoint->ip.is_loopback() && !raw.insecure) {
+    if (!endpoint->ip.is_loopback() && !config.tls.any() && !raw.insecure) {
         return Error{
             ErrorCode::invalid_argument,
             fmt::format("--listen {} is not on loopback and sessions are not encrypted: add "
-                        "--insecure if the network is trusted, or listen on 127.0.0.1",
+                        "--tls-cert and --tls-key, or --insecure if the network is trusted, or "
+                        "listen on 127.0.0.1",
                         raw.listen)};
     }
     config.listen = *endpoint;

@@ -4,6 +4,7 @@
 #include "presence/state.h"
 
 #include <penstock/result.h>
+#include <penstock/tls.h>
 
 #include <optional>
 #include <string>
@@ -15,10 +16,12 @@ namespace penstock::presence {
 /// option; units and ranges stand in config.cc, where --help and the check come from.
 struct Config {
     Endpoint listen;  // --listen; port 0: chosen by the system
+    TlsFiles tls;     // --tls-ca --tls-cert --tls-key: how we are called; none: in plaintext
     // --store: of one presence server, a file ("": default_store_path(), whose directory is made if
     // need be), or of several, etcd.
     std::string store;
     std::vector<std::string> etcd;  // HOST:PORT of its members; none: the store is a file
+    TlsFiles etcd_tls;              // --etcd-ca --etcd-cert --etcd-key; none: plaintext
     std::string etcd_prefix;        // of the keys, without the last '/'
     std::string advertise;          // --advertise; "": what is listened at
     Settings settings;              // --recent-period --close-after --utilisation-limit --reserve

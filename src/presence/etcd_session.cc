@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "etcd.grpc.pb.h"
+#include "rpc/tls.h"
 
 #include <fmt/format.h>
 #include <grpcpp/grpcpp.h>
@@ -17,6 +18,8 @@ using std::chrono::milliseconds;
 
 // Of all members together, where nothing hangs on it.
 constexpr milliseconds kAllCallsMost{5'000};
+
+constexpr std::string_view kTlsOptions = "etcd";  // --etcd-ca, ...
 
 constexpr int kAnswerBytesMax = 4 << 20;  // facts of the most data servers have 300 KiB
 
@@ -39,16 +42,6 @@ std::optional<KeyValue> first_of(const etcdserverpb::RangeResponse& range) {
     return KeyValue{found.value(), found.create_revision(), found.mod_revision(), found.lease()};
 }
 
-/// Why a call failed, without gRPC's chain of what led to it.
-std::string words_of(const grpc::Status& status) {
-    if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
-        return "no answer in time";
-    }
-    const std::string& chain = status.error_message();
-    const std::size_t last = chain.rfind(": ");
-    return last == std::string::npos ? chain : chain.substr(last + 2);
-}
-
 Error nonsense(const std::string& member, const std::string& what) {
     return {ErrorCode::system, fmt::format("etcd {}: {}", member, what)};
 }
@@ -62,6 +55,7 @@ struct EtcdSession::Members {
         std::unique_ptr<etcdserverpb::Lease::Stub> leases;
     };
 
+    TlsFiles tls;
     std::vector<Member> all;
     std::size_t present = 0;  // answered last
     std::string leader_key;
@@ -88,7 +82,9 @@ struct EtcdSession::Members {
             error = {status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED
                          ? ErrorCode::timed_out
                          : ErrorCode::unavailable,
-                     fmt::format("etcd {}: {}", member.address, words_of(status))};
+                     fmt::format("etcd {}: {}",
+                                 member.address,
+                                 control::why_failed(status, member.address, tls, kTlsOptions))};
             present = (present + 1) % all.size();
         }
         return error;
@@ -124,18 +120,27 @@ struct EtcdSession::Members {
     }
 };
 
-EtcdSession::EtcdSession(std::vector<std::string> members, const std::string& prefix)
-    : members_(std::make_unique<Members>()) {
-    members_->leader_key = prefix + "/leader";
-    members_->facts_key = prefix + "/facts";
-    for (std::string& address : members) {
-        const auto channel = grpc::CreateCustomChannel(
-            address, grpc::InsecureChannelCredentials(), channel_arguments());
-        members_->all.push_back({std::move(address),
-                                 etcdserverpb::KV::NewStub(channel),
-                                 etcdserverpb::Lease::NewStub(channel)});
+Result<std::unique_ptr<EtcdSession>> EtcdSession::open(std::vector<std::string> members,
+                                                       const std::string& prefix,
+                                                       const TlsFiles& tls) {
+    const auto credentials = control::channel_credentials(tls, kTlsOptions);
+    if (!credentials) {
+        return credentials.error();
     }
+    auto made = std::make_unique<Members>();
+    made->tls = tls;
+    made->leader_key = prefix + "/leader";
+    made->facts_key = prefix + "/facts";
+    for (std::string& address : members) {
+        const auto channel = grpc::CreateCustomChannel(address, *credentials, channel_arguments());
+        made->all.push_back({std::move(address),
+                             etcdserverpb::KV::NewStub(channel),
+                             etcdserverpb::Lease::NewStub(channel)});
+    }
+    return std::unique_ptr<EtcdSession>(new EtcdSession(std::move(made)));
 }
+
+EtcdSession::EtcdSession(std::unique_ptr<Members> members) : members_(std::move(members)) {}
 
 EtcdSession::~EtcdSession() = default;
 

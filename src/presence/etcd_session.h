@@ -2,6 +2,8 @@
 
 #include "presence/key_value.h"
 
+#include <penstock/tls.h>
+
 #include <memory>
 #include <string>
 #include <string_view>
@@ -16,7 +18,11 @@ class EtcdSession final : public KeyValueService {
     static constexpr std::chrono::milliseconds kCallMost{500};  // with one member
 
     /// `members`: "HOST:PORT" each, at least one. `prefix`: of the two keys, without the last '/'.
-    EtcdSession(std::vector<std::string> members, const std::string& prefix);
+    /// `tls`: is read once, here; {}: plaintext.
+    /// Errors: invalid_argument: the files are no good.
+    static Result<std::unique_ptr<EtcdSession>> open(std::vector<std::string> members,
+                                                     const std::string& prefix,
+                                                     const TlsFiles& tls);
     ~EtcdSession() override;
     EtcdSession(const EtcdSession&) = delete;
     EtcdSession& operator=(const EtcdSession&) = delete;
@@ -33,6 +39,7 @@ class EtcdSession final : public KeyValueService {
 
   private:
     struct Members;
+    explicit EtcdSession(std::unique_ptr<Members> members);
     std::unique_ptr<Members> members_;
 };
 

@@ -7,6 +7,7 @@
 #include "presence/recover.h"
 #include "presence/store_etcd.h"
 #include "presence/store_sqlite.h"
+#include "rpc/tls.h"
 
 #include <fmt/format.h>
 
@@ -104,8 +105,8 @@ Result<void> run_alone(const presence::Config& options, const sigset_t& signals)
     }
     presence::CommandGate gate;
     gate.open_until(presence::BootTime::max());
-    auto service =
-        presence::PresenceService::start(options.listen, std::move(state).value(), **store, gate);
+    auto service = presence::PresenceService::start(
+        options.listen, options.tls, std::move(state).value(), **store, gate);
     if (!service) {
         return std::move(service).error();
     }
@@ -116,24 +117,30 @@ Result<void> run_alone(const presence::Config& options, const sigset_t& signals)
 
 /// One of several, which share an etcd and of which one leads.
 Result<void> run_among_others(const presence::Config& options, const sigset_t& signals) {
-    presence::EtcdSession for_store(options.etcd, options.etcd_prefix);
-    presence::EtcdStore store(for_store);
+    auto for_store =
+        presence::EtcdSession::open(options.etcd, options.etcd_prefix, options.etcd_tls);
+    auto for_election =
+        presence::EtcdSession::open(options.etcd, options.etcd_prefix, options.etcd_tls);
+    if (!for_store || !for_election) {
+        return std::move(for_store ? for_election : for_store).error();
+    }
+    presence::EtcdStore store(**for_store);
     presence::CommandGate gate;
     presence::State state;
     state.settings = options.settings;
     state.random = random_u64;
     presence::follow(state, "");
-    auto service = presence::PresenceService::start(options.listen, std::move(state), store, gate);
+    auto service = presence::PresenceService::start(
+        options.listen, options.tls, std::move(state), store, gate);
     if (!service) {
         return std::move(service).error();
     }
     log_effective(options.effective);
-    presence::EtcdSession for_election(options.etcd, options.etcd_prefix);
     const std::string address =
         options.advertise.empty() ? to_string((*service)->listening()) : options.advertise;
     const presence::ElectionThread election(
         {.address = address, .first_facts = first_facts, .now = presence::BootClock::now},
-        for_election,
+        **for_election,
         store,
         gate,
         **service);
@@ -154,6 +161,9 @@ int run(int argc, const char* const* argv) {
     }
     const sigset_t signals = block_end_signals();
     const presence::Config& options = **config;
+    if (const auto checked = control::check_tls(options.tls, true); !checked) {
+        return fail(kProgram, checked.error());  // before a store is opened
+    }
     const auto done =
         options.etcd.empty() ? run_alone(options, signals) : run_among_others(options, signals);
     if (!done) {

@@ -3,7 +3,10 @@
 #include "base/check.h"
 #include "presence.grpc.pb.h"
 #include "rpc/convert.h"
+#include "rpc/tls.h"
 
+#include <fmt/format.h>
+#include <grpc/grpc_security_constants.h>
 #include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
 
@@ -83,6 +86,32 @@ bool is_load(const Message& /*of a client*/) {
     return false;
 }
 
+/// Whether a data server is who it says it is.
+/// Errors: denied: its certificate does not bear the name that it says.
+Result<void> check_name(const v1::DataServerUp& message, const grpc::AuthContext& caller) {
+    if (!message.has_hello()) {
+        return {};
+    }
+    const std::string wanted = control::certified_name(message.hello().name());
+    std::string found;
+    for (const grpc::string_ref& name : caller.FindPropertyValues(GRPC_PEER_URI_PROPERTY_NAME)) {
+        found = std::string(name.data(), name.size());
+        if (found == wanted) {
+            return {};
+        }
+    }
+    return Error{ErrorCode::denied,
+                 fmt::format("the data server {} needs a certificate with the name {}; the one it "
+                             "showed has {}",
+                             message.hello().name(),
+                             wanted,
+                             found.empty() ? "none like it" : found)};
+}
+template <typename Message>
+Result<void> check_name(const Message& /*of a client*/, const grpc::AuthContext& /*caller*/) {
+    return {};
+}
+
 /// When the next message is to be read of a peer that sends load reports.
 class Pace {
   public:
@@ -104,7 +133,8 @@ class Pace {
 /// The calls in progress. Thread: any.
 class Calls {
   public:
-    Calls(CoreThread& core, const CommandGate& gate) : core_(core), gate_(gate) {}
+    Calls(CoreThread& core, const CommandGate& gate, bool are_callers_certified)
+        : core_(core), gate_(gate), are_callers_certified_(are_callers_certified) {}
 
     /// Returns: none if there are too many already.
     SessionId add(const std::shared_ptr<PeerCall>& call) {
@@ -137,11 +167,13 @@ class Calls {
 
     [[nodiscard]] CoreThread& core() noexcept { return core_; }
     [[nodiscard]] ByteCounters& bytes() noexcept { return bytes_; }
+    [[nodiscard]] bool are_callers_certified() const noexcept { return are_callers_certified_; }
     [[nodiscard]] bool may_command() const noexcept { return gate_.is_open(BootClock::now()); }
 
   private:
     CoreThread& core_;
     const CommandGate& gate_;
+    const bool are_callers_certified_;
     ByteCounters bytes_;
     mutable std::mutex mutex_;
     std::map<SessionId, std::shared_ptr<PeerCall>> calls_;
@@ -228,6 +260,11 @@ class PeerReactor final : public PeerCall,
             pace_.note_load(monotonic_now());
         }
         auto message = control::from_proto(incoming_);
+        if (calls_.are_callers_certified() && message) {
+            if (auto checked = check_name(incoming_, *context_.auth_context()); !checked) {
+                message = std::move(checked).error();
+            }
+        }
         const bool is_queued =
             message ? calls_.core().post(typename Kind::Said{id_, std::move(*message)})
                     : calls_.core().post(Malformed{id_, message.error().message});
@@ -358,8 +395,11 @@ class Consumers final : public v1::Consumers::CallbackService {
 }  // namespace
 
 struct PeerService::Shared {
-    Shared(CoreThread& core, const CommandGate& gate)
-        : calls(core, gate), data_servers(calls), publishers(calls), consumers(calls) {}
+    Shared(CoreThread& core, const CommandGate& gate, bool are_callers_certified)
+        : calls(core, gate, are_callers_certified),
+          data_servers(calls),
+          publishers(calls),
+          consumers(calls) {}
 
     Calls calls;
     DataServers data_servers;
@@ -367,8 +407,8 @@ struct PeerService::Shared {
     Consumers consumers;
 };
 
-PeerService::PeerService(CoreThread& core, const CommandGate& gate)
-    : shared_(std::make_unique<Shared>(core, gate)) {}
+PeerService::PeerService(CoreThread& core, const CommandGate& gate, bool are_callers_certified)
+    : shared_(std::make_unique<Shared>(core, gate, are_callers_certified)) {}
 PeerService::~PeerService() = default;
 
 std::vector<grpc::Service*> PeerService::services() {

@@ -26,8 +26,9 @@ struct ByteCounters {
 /// place for each kind of message, in which the newest desired state replaces an unsent older one.
 class PeerService final : public Outlets {
   public:
-    /// Nothing but refusals leaves while `gate` is closed. Both must outlive this.
-    PeerService(CoreThread& core, const CommandGate& gate);
+    /// Nothing but refusals leaves while `gate` is closed. `are_callers_certified`: a data server's
+    /// certificate has to bear the name it says. `core` and `gate` must outlive this.
+    PeerService(CoreThread& core, const CommandGate& gate, bool are_callers_certified);
     /// All calls must have ended (the gRPC server is shut down).
     ~PeerService() override;
 

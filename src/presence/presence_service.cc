@@ -4,6 +4,7 @@
 #include "presence/operator_service.h"
 #include "presence/peer_service.h"
 #include "rpc/messages.h"
+#include "rpc/tls.h"
 
 #include <fmt/format.h>
 #include <grpc/support/log.h>
@@ -69,8 +70,10 @@ void set_limits(grpc::ServerBuilder& builder) {
 }  // namespace
 
 struct PresenceService::Parts {
-    Parts(State state, const CommandGate& gate)
-        : core(std::move(state)), peers(core, gate), operators(core, peers.bytes()) {}
+    Parts(State state, const CommandGate& gate, bool are_callers_certified)
+        : core(std::move(state)),
+          peers(core, gate, are_callers_certified),
+          operators(core, peers.bytes()) {}
 
     ~Parts() {
         // Calls end by SessionClosed and answers that the core thread still has to give.
@@ -91,16 +94,21 @@ struct PresenceService::Parts {
 };
 
 Result<std::unique_ptr<PresenceService>> PresenceService::start(const Endpoint& listen,
+                                                                const TlsFiles& tls,
                                                                 State state,
                                                                 Store& store,
                                                                 const CommandGate& gate) {
     // Errors are ours to say, in one line.
     gpr_set_log_function(silence);
-    auto parts = std::make_unique<Parts>(std::move(state), gate);
+    auto credentials = control::server_credentials(tls);
+    if (!credentials) {
+        return std::move(credentials).error();
+    }
+    auto parts = std::make_unique<Parts>(std::move(state), gate, !tls.authority.empty());
     grpc::ServerBuilder builder;
     set_limits(builder);
     int port = 0;
-    builder.AddListeningPort(to_string(listen), grpc::InsecureServerCredentials(), &port);
+    builder.AddListeningPort(to_string(listen), *credentials, &port);
     for (grpc::Service* service : parts->peers.services()) {
         builder.RegisterService(service);
     }

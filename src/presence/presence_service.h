@@ -6,6 +6,7 @@
 #include "presence/store.h"
 
 #include <penstock/result.h>
+#include <penstock/tls.h>
 
 #include <memory>
 
@@ -14,11 +15,14 @@ namespace penstock::presence {
 /// A presence server: the core on its thread behind a gRPC server.
 class PresenceService {
   public:
-    /// Listens at `listen` (port 0: any free one) and serves. `state` leads or follows (recover.h).
+    /// Listens at `listen` (port 0: any free one) and serves, by TLS if `tls` names files: with an
+    /// authority, every caller needs a certificate of it. `state` leads or follows (recover.h).
     /// Owns: `store` and `gate` stay the caller's; they must outlive this.
-    /// Errors: unavailable or system: the address cannot be listened at; one line says why.
+    /// Errors: unavailable or system: the address cannot be listened at; invalid_argument: the
+    /// files are no good. One line says why.
     /// Thread: main.
     static Result<std::unique_ptr<PresenceService>> start(const Endpoint& listen,
+                                                          const TlsFiles& tls,
                                                           State state,
                                                           Store& store,
                                                           const CommandGate& gate);

@@ -67,20 +67,25 @@ class ScriptedMember final : public etcdserverpb::KV::Service, public etcdserver
     std::unique_ptr<grpc::Server> server_;
 };
 
+std::unique_ptr<EtcdSession> session_with(std::vector<std::string> members) {
+    return std::move(EtcdSession::open(std::move(members), "/penstock", {})).value();
+}
+
 class EtcdSessionTest : public testing::Test {
   protected:
     ScriptedMember member_;
-    EtcdSession session_{{member_.address()}, "/penstock"};
+    std::unique_ptr<EtcdSession> session_ = session_with({member_.address()});
 };
 
 TEST_F(EtcdSessionTest, TakesNoAnswerToATransactionItDidNotAsk) {
-    EXPECT_THAT(session_.read(5s).error().message, HasSubstr("is of another one")) << "none at all";
+    EXPECT_THAT(session_->read(5s).error().message, HasSubstr("is of another one"))
+        << "none at all";
     member_.transaction.set_succeeded(true);
     member_.transaction.add_responses()->mutable_response_put();
     member_.transaction.add_responses()->mutable_response_put();
-    EXPECT_THAT(session_.read(5s).error().message, HasSubstr("is of another one"));
-    EXPECT_THAT(session_.campaign("a:1", 7).error().message, HasSubstr("is of another one"));
-    EXPECT_THAT(session_.write_facts("", 1, 0).error().message, HasSubstr("is of another one"));
+    EXPECT_THAT(session_->read(5s).error().message, HasSubstr("is of another one"));
+    EXPECT_THAT(session_->campaign("a:1", 7).error().message, HasSubstr("is of another one"));
+    EXPECT_THAT(session_->write_facts("", 1, 0).error().message, HasSubstr("is of another one"));
 }
 
 TEST_F(EtcdSessionTest, ReadsTheTwoKeysInTheirOrder) {
@@ -90,7 +95,7 @@ TEST_F(EtcdSessionTest, ReadsTheTwoKeysInTheirOrder) {
     leader.set_create_revision(41);
     leader.set_lease(9);
     member_.transaction.add_responses()->mutable_response_range();
-    const auto keys = session_.read(5s);
+    const auto keys = session_->read(5s);
     ASSERT_TRUE(keys.ok());
     EXPECT_EQ(keys->leader->value, "10.0.0.1:7400");
     EXPECT_EQ(keys->leader->create_revision, 41);
@@ -99,40 +104,40 @@ TEST_F(EtcdSessionTest, ReadsTheTwoKeysInTheirOrder) {
 }
 
 TEST_F(EtcdSessionTest, TakesNoLeaseThatIsNoneOrTooShort) {
-    EXPECT_THAT(session_.grant(3s).error().message, HasSubstr("grants no lease of 3 s"));
+    EXPECT_THAT(session_->grant(3s).error().message, HasSubstr("grants no lease of 3 s"));
     member_.granted.set_id(7);
     member_.granted.set_ttl(2);
-    EXPECT_THAT(session_.grant(3s).error().message, HasSubstr("grants no lease of 3 s"));
+    EXPECT_THAT(session_->grant(3s).error().message, HasSubstr("grants no lease of 3 s"));
     member_.granted.set_ttl(3);
-    EXPECT_EQ(session_.grant(3s)->id, 7);
+    EXPECT_EQ(session_->grant(3s)->id, 7);
     member_.granted.set_error("no space");
-    EXPECT_THAT(session_.grant(3s).error().message, HasSubstr("no space"));
+    EXPECT_THAT(session_->grant(3s).error().message, HasSubstr("no space"));
 }
 
 TEST_F(EtcdSessionTest, KnowsALeaseThatIsGoneFromAMemberThatDoesNotAnswer) {
-    EXPECT_FALSE(session_.keep_alive(7, 5s).ok()) << "it hung up";
+    EXPECT_FALSE(session_->keep_alive(7, 5s).ok()) << "it hung up";
     member_.kept.set_id(8);
     member_.kept.set_ttl(3);
-    EXPECT_THAT(session_.keep_alive(7, 5s).error().message,
+    EXPECT_THAT(session_->keep_alive(7, 5s).error().message,
                 HasSubstr("another lease alive than ours"));
     member_.kept.set_id(7);
-    EXPECT_EQ((*session_.keep_alive(7, 5s))->length, 3s);
+    EXPECT_EQ((*session_->keep_alive(7, 5s))->length, 3s);
     member_.kept.set_ttl(0);
-    const auto gone = session_.keep_alive(7, 5s);
+    const auto gone = session_->keep_alive(7, 5s);
     ASSERT_TRUE(gone.ok());
     EXPECT_FALSE(gone->has_value());
 }
 
 TEST_F(EtcdSessionTest, SaysWhichMemberRefusedAndWhy) {
     member_.status = {grpc::StatusCode::UNAVAILABLE, "etcdserver: no leader"};
-    EXPECT_EQ(session_.read(5s).error().message, "etcd " + member_.address() + ": no leader");
+    EXPECT_EQ(session_->read(5s).error().message, "etcd " + member_.address() + ": no leader");
 }
 
 TEST_F(EtcdSessionTest, AsksTheNextMemberWhenOneDoesNotAnswer) {
     member_.granted.set_id(7);
     member_.granted.set_ttl(3);
-    EtcdSession session({"127.0.0.1:1", member_.address()}, "/penstock");
-    EXPECT_TRUE(session.grant(3s).ok());
+    const auto session = session_with({"127.0.0.1:1", member_.address()});
+    EXPECT_TRUE(session->grant(3s).ok());
 }
 
 }  // namespace

@@ -96,7 +96,7 @@ const CommandGate& open_gate() {
 std::unique_ptr<PresenceService> start_service(std::uint16_t port = 0) {
     EXPECT_TRUE(initialise_cryptography());
     auto service = PresenceService::start(
-        {IpAddress::v4(0x7f000001U), port}, fresh_state(), shared_store(), open_gate());
+        {IpAddress::v4(0x7f000001U), port}, {}, fresh_state(), shared_store(), open_gate());
     EXPECT_TRUE(service.ok());
     return std::move(service).value();
 }
@@ -334,7 +334,7 @@ TEST(PresenceService, LogsOnceWhyItsStoreFailsHoweverOftenItTries) {
     testing::internal::CaptureStderr();
     {
         const auto service = PresenceService::start(
-            {IpAddress::v4(0x7f000001U), 0}, fresh_state(), store, open_gate());
+            {IpAddress::v4(0x7f000001U), 0}, {}, fresh_state(), store, open_gate());
         ASSERT_TRUE(service.ok());
         const DataServerPeer server(channel_to(**service));
         EXPECT_TRUE(store.wait_for(3));
@@ -428,7 +428,7 @@ TEST(PresenceService, LetsOnlyRefusalsOutOnceTheTimeToLeadIsOver) {
     EXPECT_TRUE(initialise_cryptography());
     CommandGate gate;
     const auto service = PresenceService::start(
-        {IpAddress::v4(0x7f000001U), 0}, fresh_state(), shared_store(), gate);
+        {IpAddress::v4(0x7f000001U), 0}, {}, fresh_state(), shared_store(), gate);
     ASSERT_TRUE(service.ok());
     const auto channel = channel_to(**service);
     ConsumerPeer late(channel, "nobody's", 0);
@@ -501,8 +501,8 @@ TEST(PresenceService, BreaksOffASessionThatSendsTooLongAMessage) {
 
 TEST(PresenceService, RefusesAPortThatIsBusy) {
     const auto service = start_service();
-    const auto second =
-        PresenceService::start(service->listening(), fresh_state(), shared_store(), open_gate());
+    const auto second = PresenceService::start(
+        service->listening(), {}, fresh_state(), shared_store(), open_gate());
     ASSERT_FALSE(second.ok());
     EXPECT_THAT(second.error().message, HasSubstr("Address already in use"));
     EXPECT_THAT(second.error().message, HasSubstr("choose another --listen"));
