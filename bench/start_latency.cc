@@ -6,6 +6,7 @@
 // host's CLOCK_MONOTONIC; presence and a data server are whatever --presence names.
 #include "base/json.h"
 #include "base/options.h"
+#include "base/tls_options.h"
 #include "base/unique_fd.h"
 #include "base/units.h"
 
@@ -41,6 +42,7 @@ constexpr milliseconds kCloseAfter{100};
 
 struct BenchOptions {
     std::vector<std::string> presence;
+    TlsFiles tls;  // {}: plaintext
     bool insecure = false;
     std::uint64_t samples = 100;
     std::uint64_t parallel = 50;
@@ -61,6 +63,7 @@ struct StateRecord {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     PublisherOptions publishing;
     publishing.presence = options.presence;
+    publishing.tls = options.tls;
     publishing.insecure = options.insecure;
     publishing.stream = stream;
     publishing.start = StartPolicy::demand;
@@ -186,6 +189,7 @@ Result<Sample> take_sample(const BenchOptions& options, WaitingPublisher& publis
     const std::uint64_t version = publisher.newest().version;
     ConsumerOptions consuming;
     consuming.presence = options.presence;
+    consuming.tls = options.tls;
     consuming.insecure = options.insecure;
     consuming.stream = publisher.stream();
     consuming.wait = kPatience;
@@ -309,6 +313,7 @@ Result<Options::Outcome> parse(int argc, const char* const* argv, BenchOptions& 
                   bench.presence,
                   "HOST:PORT",
                   "presence server with a data server (127.0.0.1:7400 if none is named)");
+    add_caller_tls_options(options, bench.tls);
     options.flag("insecure", bench.insecure, "allow a plaintext connection beyond loopback");
     options.number("samples", bench.samples, 1, 100'000, "how many to take");
     options.number("parallel", bench.parallel, 1, 500, "publishers that wait at the same time");

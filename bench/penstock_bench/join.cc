@@ -1,5 +1,6 @@
 // Joins a second at a data server, and requests a second at presence, of clients in closed loops.
 #include "base/options.h"
+#include "base/tls_options.h"
 #include "client/session_socket.h"
 #include "data_server/config.h"
 #include "penstock_bench/commands.h"
@@ -58,6 +59,7 @@ void declare(Options& options, Setting& setting) {
                   setting.plan.presence,
                   "HOST:PORT",
                   "a presence server with a data server (127.0.0.1:7400 if none is named)");
+    add_caller_tls_options(options, setting.plan.tls);
     options.flag("insecure", setting.plan.insecure, "allow a plaintext connection beyond loopback");
     options.number("clients", setting.plan.clients, 1, 500, "that ask and join at the same time");
     options.texts("bind",

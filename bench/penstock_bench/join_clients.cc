@@ -39,8 +39,8 @@ std::uint64_t nanoseconds_between(MonotonicTime from, MonotonicTime to) {
 class Asker final : private ConsumerEvents {
   public:
     Asker(const JoinPlan& plan, const std::string& stream)
-        : session_(
-              ConsumerSession::open({plan.presence, plan.insecure}, random_u64(), stream, *this)) {}
+        : session_(ConsumerSession::open(
+              {plan.presence, plan.tls, plan.insecure}, random_u64(), stream, *this)) {}
 
     [[nodiscard]] std::optional<JoinTarget> target() const {
         const std::lock_guard lock(mutex_);
@@ -122,6 +122,7 @@ class JoinClientsImpl final : public JoinClients {
     Result<void> set_up() {
         PublisherOptions publishing;
         publishing.presence = plan_.presence;
+        publishing.tls = plan_.tls;
         publishing.insecure = plan_.insecure;
         publishing.stream = stream_;
         auto publisher = Publisher::open(publishing);
@@ -256,7 +257,7 @@ class JoinClientsImpl final : public JoinClients {
 }  // namespace
 
 Result<std::unique_ptr<JoinClients>> JoinClients::open(const JoinPlan& plan) {
-    if (auto checked = check_presence_addresses({plan.presence, plan.insecure}); !checked) {
+    if (auto checked = check_presence({plan.presence, plan.tls, plan.insecure}); !checked) {
         return checked.error();
     }
     auto clients = std::make_unique<JoinClientsImpl>(plan);

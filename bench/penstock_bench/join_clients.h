@@ -4,6 +4,7 @@
 #include "penstock_bench/histogram.h"
 
 #include <penstock/result.h>
+#include <penstock/tls.h>
 
 #include <chrono>
 #include <cstdint>
@@ -15,6 +16,7 @@ namespace penstock::bench {
 
 struct JoinPlan {
     std::vector<std::string> presence;  // HOST:PORT
+    TlsFiles tls;                       // {}: plaintext
     bool insecure = false;
     std::vector<IpAddress> sources;  // that joins come from, in turn
     std::uint64_t clients = 16;

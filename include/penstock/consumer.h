@@ -1,6 +1,7 @@
 #pragma once
 
 #include <penstock/result.h>
+#include <penstock/tls.h>
 
 #include <chrono>
 #include <cstddef>
@@ -29,7 +30,8 @@ struct ConsumerOptions {
     std::chrono::milliseconds wait{0};
     std::string bind_address;                        // "": any local address
     std::uint32_t receive_buffer_bytes = 4U << 20U;  // SO_RCVBUF asked for
-    bool insecure = false;                           // plaintext beyond loopback
+    TlsFiles tls;                                    // towards presence; {}: plaintext
+    bool insecure = false;                           // plaintext beyond loopback is allowed
 };
 
 enum class ConsumerState {

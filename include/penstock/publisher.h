@@ -1,6 +1,7 @@
 #pragma once
 
 #include <penstock/result.h>
+#include <penstock/tls.h>
 
 #include <chrono>
 #include <cstddef>
@@ -23,7 +24,8 @@ struct PublisherOptions {
     std::uint64_t max_bits_per_second = 0;     // 0: not declared
     std::chrono::milliseconds close_after{0};  // 0: presence's own default
     std::string bind_address;                  // "": any local address
-    bool insecure = false;                     // plaintext beyond loopback
+    TlsFiles tls;                              // towards presence; {}: plaintext
+    bool insecure = false;                     // plaintext beyond loopback is allowed
 };
 
 /// What presence wants of this publisher now.

@@ -42,7 +42,7 @@ class ConsumerImpl final : public Consumer, private ConsumerEvents {
           answer_by_(time_after(monotonic_now(), std::max(options.wait, kPresencePatience))),
           join_(new_join()) {
         session_ = ConsumerSession::open(
-            {options.presence, options.insecure}, random_u64(), options.stream, *this);
+            {options.presence, options.tls, options.insecure}, random_u64(), options.stream, *this);
     }
 
     ~ConsumerImpl() override {
@@ -508,7 +508,7 @@ Result<std::unique_ptr<Consumer>> Consumer::open(const ConsumerOptions& options)
     if (!name) {
         return name.error();
     }
-    const Result<void> presence = check_presence_addresses({options.presence, options.insecure});
+    const Result<void> presence = check_presence({options.presence, options.tls, options.insecure});
     if (!presence) {
         return presence.error();
     }

@@ -1,5 +1,6 @@
 #include "base/net_address.h"
 #include "client/presence_client.h"
+#include "rpc/tls.h"
 
 #include <fmt/format.h>
 
@@ -47,7 +48,7 @@ bool is_loopback(std::string_view host) {
 
 }  // namespace
 
-Result<void> check_presence_addresses(const PresenceAddresses& presence) {
+Result<void> check_presence(const PresenceAddresses& presence) {
     if (presence.addresses.empty()) {
         return Error{ErrorCode::invalid_argument,
                      "no presence server is named; give --presence HOST:PORT"};
@@ -60,14 +61,14 @@ Result<void> check_presence_addresses(const PresenceAddresses& presence) {
                                      "127.0.0.1:7400",
                                      address)};
         }
-        if (!presence.insecure && !is_loopback(parts.host)) {
+        if (!presence.tls.any() && !presence.insecure && !is_loopback(parts.host)) {
             return Error{ErrorCode::invalid_argument,
                          fmt::format("presence {} is not on loopback and the connection is "
-                                     "plaintext; give --insecure to allow that",
+                                     "plaintext; give --tls-ca FILE, or --insecure to allow that",
                                      address)};
         }
     }
-    return {};
+    return control::check_tls(presence.tls, false);
 }
 
 milliseconds reconnect_pause(unsigned attempt, std::uint64_t random) noexcept {

@@ -4,6 +4,7 @@
 #include "base/net_address.h"
 #include "base/protocol.h"
 #include "presence.grpc.pb.h"
+#include "rpc/tls.h"
 
 #include <fmt/format.h>
 #include <grpc/support/log.h>
@@ -54,16 +55,6 @@ grpc::ChannelArguments channel_arguments() {
 void silence_grpc() {
     static std::once_flag once;
     std::call_once(once, [] { gpr_set_log_function([](gpr_log_func_args*) {}); });
-}
-
-/// Why a call ended, without gRPC's chain of what led to it: "Connection refused".
-std::string end_words(const grpc::Status& status) {
-    if (status.ok()) {
-        return "it ended the session";
-    }
-    const std::string& chain = status.error_message();
-    const std::size_t last = chain.rfind(": ");
-    return last == std::string::npos ? chain : chain.substr(last + 2);
 }
 
 /// Errors: invalid_argument for an address that is none.
@@ -310,7 +301,7 @@ class SessionThread {
   public:
     template <typename... Arguments>
     explicit SessionThread(const PresenceAddresses& presence, Arguments&&... arguments)
-        : addresses_(presence.addresses), words_(std::forward<Arguments>(arguments)...) {
+        : presence_(presence), words_(std::forward<Arguments>(arguments)...) {
         silence_grpc();
         thread_ = std::thread([this] { run(); });
     }
@@ -352,7 +343,8 @@ class SessionThread {
             was_up_ = false;
             const bool was_named = !leader_.empty();
             const std::string address =
-                was_named ? std::exchange(leader_, "") : addresses_[next++ % addresses_.size()];
+                was_named ? std::exchange(leader_, "")
+                          : presence_.addresses[next++ % presence_.addresses.size()];
             const std::string trouble = attempt(address);
             if (stopping_ || rejected_) {
                 return;
@@ -399,8 +391,11 @@ class SessionThread {
     /// Returns: why it ended, one line.
     std::string attempt(const std::string& address) {
         retry_after_ = milliseconds{0};
-        const auto channel = grpc::CreateCustomChannel(
-            address, grpc::InsecureChannelCredentials(), channel_arguments());
+        const auto credentials = control::channel_credentials(presence_.tls);
+        if (!credentials) {
+            return fmt::format("{}; trying again", credentials.error().message);
+        }
+        const auto channel = grpc::CreateCustomChannel(address, *credentials, channel_arguments());
         grpc::ClientContext context;
         call_ = Words::prepare(channel, context, queue_);
         call_->StartCall(tag_of(Operation::start));
@@ -431,8 +426,16 @@ class SessionThread {
             write_next();
         }
         call_.reset();
-        const std::string why = !given_up_.empty() ? given_up_ : end_words(status_);
+        const std::string why = why_it_ended(address);
         return fmt::format("presence {}: {}; trying again", address, why);
+    }
+
+    std::string why_it_ended(const std::string& address) const {
+        if (!given_up_.empty() || stopping_) {
+            return given_up_;
+        }
+        return status_.ok() ? "it ended the session"
+                            : control::why_failed(status_, address, presence_.tls);
     }
 
     void on_operation(Operation operation, bool ok) {
@@ -466,7 +469,8 @@ class SessionThread {
             given_up_ = "it refused us: " + down_.reject().reason();
             // Only an address we were given: nobody else's word sends us anywhere.
             const std::string& leader = down_.reject().leader();
-            if (std::find(addresses_.begin(), addresses_.end(), leader) != addresses_.end()) {
+            const std::vector<std::string>& ours = presence_.addresses;
+            if (std::find(ours.begin(), ours.end(), leader) != ours.end()) {
                 leader_ = leader;
             }
             if (rejected_) {
@@ -512,7 +516,7 @@ class SessionThread {
         }
     }
 
-    const std::vector<std::string> addresses_;
+    const PresenceAddresses presence_;
     Words words_;
     grpc::CompletionQueue queue_;
 

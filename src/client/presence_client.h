@@ -4,6 +4,7 @@
 
 #include <penstock/publisher.h>
 #include <penstock/result.h>
+#include <penstock/tls.h>
 
 #include <chrono>
 #include <cstdint>
@@ -21,12 +22,13 @@ namespace penstock {
 
 struct PresenceAddresses {
     std::vector<std::string> addresses;  // "host:port"
+    TlsFiles tls;                        // {}: plaintext
     bool insecure = false;               // plaintext beyond loopback is wanted
 };
 
-/// Errors: invalid_argument for none, for one that is not host:port, and for one beyond loopback
-/// without `insecure`: the control network is plaintext.
-Result<void> check_presence_addresses(const PresenceAddresses& presence);
+/// Errors: invalid_argument for none, for one that is not host:port, for one beyond loopback
+/// in plaintext without `insecure`, and for files that are no good (rpc/tls.h).
+Result<void> check_presence(const PresenceAddresses& presence);
 
 /// Pause before the n-th attempt in a row (1 = the first after a failure): 100 ms doubling to 2 s,
 /// of which a random half is taken away. `random`: any 64 bits.

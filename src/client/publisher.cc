@@ -56,7 +56,8 @@ class PublisherImpl final : public Publisher, private PresenceEvents<DesiredPubl
                                      .close_after = options.close_after};
         // Its thread may report before this constructor is done: then it waits here.
         const std::lock_guard lock(session_mutex_);
-        session_ = PublisherSession::open({options.presence, options.insecure}, request, *this);
+        session_ = PublisherSession::open(
+            {options.presence, options.tls, options.insecure}, request, *this);
         reporter_ = session_.get();
     }
 
@@ -522,7 +523,7 @@ Result<std::unique_ptr<Publisher>> Publisher::open(const PublisherOptions& optio
     if (!name) {
         return name.error();
     }
-    const Result<void> presence = check_presence_addresses({options.presence, options.insecure});
+    const Result<void> presence = check_presence({options.presence, options.tls, options.insecure});
     if (!presence) {
         return presence.error();
     }

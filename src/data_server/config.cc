@@ -1,6 +1,7 @@
 #include "data_server/config.h"
 
 #include "base/options.h"
+#include "base/tls_options.h"
 #include "base/units.h"
 #include "dpdk/port.h"
 
@@ -100,7 +101,7 @@ Result<void> check_id(const std::string& id) {
 }
 
 /// HOST:PORT with a numeric address or a name. Plaintext only on loopback or with --insecure.
-Result<void> check_presence(const std::string& address, bool insecure) {
+Result<void> check_presence(const std::string& address, bool is_plaintext_allowed) {
     const std::size_t colon = address.rfind(':');
     const auto host = std::string_view(address).substr(0, colon);
     const auto numeric = parse_endpoint(address);
@@ -112,10 +113,10 @@ Result<void> check_presence(const std::string& address, bool insecure) {
         return invalid("--presence '{}' is not HOST:PORT; write it like 10.0.0.1:7400", address);
     }
     const bool loopback = numeric ? numeric->ip.is_loopback() : host == "localhost";
-    if (!loopback && !insecure) {
+    if (!loopback && !is_plaintext_allowed) {
         return invalid(
             "--presence {} is not on loopback and the session is not encrypted: add "
-            "--insecure if that network is trusted",
+            "--tls-ca FILE, or --insecure if that network is trusted",
             address);
     }
     return {};
@@ -132,7 +133,7 @@ Result<void> check_presences(const DataServerConfig& config) {
             "--presence is given {} times; at most {}", config.presence.size(), kPresencesMax);
     }
     for (const std::string& address : config.presence) {
-        if (auto checked = check_presence(address, config.insecure); !checked) {
+        if (auto checked = check_presence(address, config.insecure || config.tls.any()); !checked) {
             return checked;
         }
     }
@@ -402,6 +403,7 @@ void declare(Options& options, DataServerConfig& config, Written& written) {
     options.number(
         "tx-descriptors", written.tx_descriptors, 64, kTxDescriptorsMax, "of each transmit queue");
     options.number("mtu", written.mtu, kMtuMin, kMtuMax, "largest IP packet");
+    add_caller_tls_options(options, config.tls);
     options.flag("insecure", config.insecure, "talk to presence without encryption off loopback");
 }
 

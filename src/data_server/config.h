@@ -4,6 +4,7 @@
 #include "data_server/worker_thread.h"
 
 #include <penstock/result.h>
+#include <penstock/tls.h>
 
 #include <chrono>
 #include <cstdint>
@@ -54,7 +55,8 @@ struct DataServerConfig {
     std::uint16_t rx_descriptors = 1024;                     // --rx-descriptors
     std::uint16_t tx_descriptors = 1024;                     // --tx-descriptors
     std::uint16_t mtu = 1500;                                // --mtu
-    bool insecure = false;                                   // --insecure
+    TlsFiles tls;           // --tls-ca --tls-cert --tls-key: towards presence
+    bool insecure = false;  // --insecure
 
     std::string effective;  // the options in force as INI text, for the log
 

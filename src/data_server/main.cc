@@ -10,6 +10,7 @@
 #include "data_server/stream_memory.h"
 #include "data_server/stream_table.h"
 #include "data_server/workers.h"
+#include "rpc/tls.h"
 #include "wire/ticket.h"
 
 #include <fmt/format.h>
@@ -129,7 +130,7 @@ Result<void> serve(const DataServerConfig& config) {
     }
     Workers& workers = **made;
     StreamTable streams(stream_table_config(config, machine), memory, workers.commands());
-    auto session = PresenceSession::start({config.presence, hello(config, machine)});
+    auto session = PresenceSession::start({config.presence, config.tls, hello(config, machine)});
     if (!session) {
         return std::move(session).error();
     }
@@ -170,6 +171,9 @@ int run(int argc, const char* const* argv) {
     }
     if (!initialise_cryptography()) {
         return fail(kProgram, {ErrorCode::system, "libsodium does not start"});
+    }
+    if (const auto checked = control::check_tls((*config)->tls, false); !checked) {
+        return fail(kProgram, checked.error());  // before a port is touched
     }
     block_signals();
     if (const auto served = serve(**config); !served) {

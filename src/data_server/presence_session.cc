@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "presence.grpc.pb.h"
 #include "rpc/convert.h"
+#include "rpc/tls.h"
 
 #include <fmt/format.h>
 #include <grpc/support/time.h>
@@ -111,6 +112,7 @@ struct PresenceSession::State {
     const std::string& next_address();
     bool is_shunned(const std::string& one) const;
     milliseconds session(milliseconds backoff);
+    std::string why_it_ended();
     void pause(milliseconds time);
     void on_event(Tag tag, bool ok);
     void on_read();
@@ -157,8 +159,12 @@ const std::string& PresenceSession::State::next_address() {
 
 /// One session from dialling to its end. Returns: how long to wait before the next.
 milliseconds PresenceSession::State::session(milliseconds backoff) {
-    const auto channel =
-        grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), channel_arguments());
+    const auto credentials = control::channel_credentials(config.tls);
+    if (!credentials) {
+        hand_down(Detached{fmt::format("presence {}: {}", address, credentials.error().message)});
+        return std::min(backoff * 2, kBackoffMost);
+    }
+    const auto channel = grpc::CreateCustomChannel(address, *credentials, channel_arguments());
     const auto stub = v1::DataServers::NewStub(channel);
     context = std::make_unique<grpc::ClientContext>();
     writing = true;  // the connection itself: nothing is written before it stands
@@ -190,9 +196,7 @@ milliseconds PresenceSession::State::session(milliseconds backoff) {
         const std::lock_guard lock(mutex);
         was_welcome = was_welcome || welcome;
     }
-    const std::string why = !reason.empty()                  ? reason
-                            : status.error_message().empty() ? "it closed the session"
-                                                             : status.error_message();
+    const std::string why = why_it_ended();
     if (was_welcome && reason.empty()) {
         silent = address;
         silent_since = std::chrono::steady_clock::now();
@@ -201,6 +205,16 @@ milliseconds PresenceSession::State::session(milliseconds backoff) {
     context.reset();
     hand_down(Detached{fmt::format("presence {}: {}", address, why)});
     return was_welcome ? kBackoffFirst : std::min(backoff * 2, kBackoffMost);
+}
+
+std::string PresenceSession::State::why_it_ended() {
+    if (!reason.empty()) {
+        return reason;
+    }
+    if (status.error_message().empty()) {
+        return "it closed the session";
+    }
+    return is_stopping() ? "stopping" : control::why_failed(status, address, config.tls);
 }
 
 /// Waits, but not when the process is to stop.

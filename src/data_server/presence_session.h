@@ -3,6 +3,8 @@
 #include "base/unique_fd.h"
 #include "data_server/control_messages.h"
 
+#include <penstock/tls.h>
+
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -14,6 +16,7 @@ namespace penstock {
 
 struct PresenceSessionConfig {
     std::vector<std::string> addresses;  // HOST:PORT, tried in turn
+    TlsFiles tls;                        // read anew for each session; {}: plaintext
     control::DataServerHello hello;      // epoch, generation and clock are set at each hello
 };
 

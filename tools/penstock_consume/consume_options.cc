@@ -1,6 +1,7 @@
 #include "penstock_consume/consume_options.h"
 
 #include "base/options.h"
+#include "base/tls_options.h"
 #include "base/units.h"
 
 #include <fmt/format.h>
@@ -57,6 +58,7 @@ void declare(Options& options, Given& given, ConsumeOptions& result) {
                    std::numeric_limits<std::int64_t>::max(),
                    "end after this many datagrams; 0: never");
     options.text("bind", result.consumer.bind_address, "ADDRESS", "receive at this local address");
+    add_caller_tls_options(options, result.consumer.tls);
     options.flag("insecure",
                  result.consumer.insecure,
                  "allow a plaintext connection to a presence server beyond loopback");

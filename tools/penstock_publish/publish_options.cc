@@ -1,6 +1,7 @@
 #include "penstock_publish/publish_options.h"
 
 #include "base/options.h"
+#include "base/tls_options.h"
 
 #include <penstock/test_content.h>
 
@@ -72,6 +73,7 @@ void declare(Options& options, Given& given, PublishOptions& result) {
                      std::chrono::hours{24},
                      "transmit this long after the last consumer left; 0: presence decides");
     options.text("bind", result.publisher.bind_address, "ADDRESS", "send from this local address");
+    add_caller_tls_options(options, result.publisher.tls);
     options.flag("insecure",
                  result.publisher.insecure,
                  "allow a plaintext connection to a presence server beyond loopback");

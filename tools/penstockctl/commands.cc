@@ -3,6 +3,7 @@
 #include "penstockctl/json_of.h"
 #include "penstockctl/print.h"
 #include "presence.grpc.pb.h"
+#include "rpc/tls.h"
 
 #include <fmt/format.h>
 #include <grpc/support/log.h>
@@ -55,14 +56,16 @@ void print_json_array(const Messages& messages) {
 
 class Commands {
   public:
-    Commands(const Request& request, std::string presence)
+    Commands(const Request& request,
+             std::string presence,
+             const std::shared_ptr<grpc::ChannelCredentials>& credentials)
         : request_(request), presence_(std::move(presence)) {
         // Errors are ours to say, in one line.
         gpr_set_log_function(silence);
         grpc::ChannelArguments arguments;
         arguments.SetMaxReceiveMessageSize(kReplyBytesMax);
-        stub_ = v1::Operators::NewStub(
-            grpc::CreateCustomChannel(presence_, grpc::InsecureChannelCredentials(), arguments));
+        stub_ =
+            v1::Operators::NewStub(grpc::CreateCustomChannel(presence_, credentials, arguments));
     }
 
     Result<void> servers(const std::string& name, bool is_list) {
@@ -178,10 +181,9 @@ class Commands {
                     return Error{ErrorCode::unavailable, presence_ + ": " + status.error_message()};
                 }
                 return Error{ErrorCode::unavailable,
-                             fmt::format("presence at {} cannot be reached ({}); is "
-                                         "penstock-presence running there? see --presence",
+                             fmt::format("presence at {} cannot be reached: {}; see --presence",
                                          presence_,
-                                         status.error_message())};
+                                         control::why_failed(status, presence_, request_.tls))};
             case grpc::StatusCode::DEADLINE_EXCEEDED:
                 return Error{ErrorCode::timed_out,
                              fmt::format("presence at {} did not answer within 3 s", presence_)};
@@ -314,9 +316,13 @@ Result<void> run_at(Commands& commands, const Request& request) {
 }  // namespace
 
 Result<void> run(const Request& request) {
+    const auto credentials = control::channel_credentials(request.tls);
+    if (!credentials) {
+        return credentials.error();
+    }
     std::deque<Commands> presences;
     for (const std::string& presence : request.presence) {
-        presences.emplace_back(request, presence);
+        presences.emplace_back(request, presence, *credentials);
     }
     const std::vector<std::string>& words = request.words;
     if (words.size() == 3 && words[0] == "server" && words[1] == "drain") {

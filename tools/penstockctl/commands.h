@@ -1,6 +1,7 @@
 #pragma once
 
 #include <penstock/result.h>
+#include <penstock/tls.h>
 
 #include <chrono>
 #include <string>
@@ -11,6 +12,7 @@ namespace penstock::ctl {
 struct Request {
     std::vector<std::string> presence;  // HOST:PORT, asked in turn until one answers
     std::vector<std::string> words;     // what to do: "stream", "show", "news"
+    TlsFiles tls;                       // {}: plaintext
     bool is_json = false;
     bool is_following = false;                                   // of events
     std::string stream;                                          // of events; "": all

@@ -1,5 +1,6 @@
 #include "base/net_address.h"
 #include "base/options.h"
+#include "base/tls_options.h"
 #include "penstockctl/commands.h"
 
 #include <fmt/format.h>
@@ -16,7 +17,7 @@ using namespace penstock;
 
 constexpr const char* kProgram = "penstockctl";
 
-Result<void> check_presence(const std::string& presence, bool insecure) {
+Result<void> check_presence(const std::string& presence, bool is_plaintext_allowed) {
     const std::size_t colon = presence.rfind(':');
     if (colon == std::string::npos || colon == 0 || colon + 1 == presence.size()) {
         return Error{ErrorCode::invalid_argument,
@@ -26,11 +27,12 @@ Result<void> check_presence(const std::string& presence, bool insecure) {
     const Result<Endpoint> numeric = parse_endpoint(presence);
     const bool is_loopback =
         numeric ? numeric->ip.is_loopback() : presence.substr(0, colon) == "localhost";
-    if (!is_loopback && !insecure) {
-        return Error{ErrorCode::invalid_argument,
-                     fmt::format("--presence {} is not on loopback and the session is not "
-                                 "encrypted: add --insecure if that network is trusted",
-                                 presence)};
+    if (!is_loopback && !is_plaintext_allowed) {
+        return Error{
+            ErrorCode::invalid_argument,
+            fmt::format("--presence {} is not on loopback and the session is not "
+                        "encrypted: add --tls-ca FILE, or --insecure if that network is trusted",
+                        presence)};
     }
     return {};
 }
@@ -44,6 +46,7 @@ int run(int argc, const char* const* argv) {
                   "HOST:PORT",
                   "where presence listens; several are asked in turn (127.0.0.1:7400 if none is "
                   "named)");
+    add_caller_tls_options(options, request.tls);
     options.flag("insecure", insecure, "allow plaintext beyond loopback");
     options.flag("json,j", request.is_json, "one JSON document; of events, one object a line");
     options.flag(
@@ -67,7 +70,8 @@ int run(int argc, const char* const* argv) {
         request.presence = {"127.0.0.1:7400"};
     }
     for (const std::string& presence : request.presence) {
-        if (const auto checked = check_presence(presence, insecure); !checked) {
+        if (const auto checked = check_presence(presence, insecure || request.tls.any());
+            !checked) {
             return fail(kProgram, checked.error());
         }
     }

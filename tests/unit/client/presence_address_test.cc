@@ -12,7 +12,7 @@ namespace {
 using namespace std::chrono_literals;
 
 std::string trouble_with(std::vector<std::string> addresses, bool insecure = false) {
-    const auto checked = check_presence_addresses({std::move(addresses), insecure});
+    const auto checked = check_presence({std::move(addresses), {}, insecure});
     return checked ? "" : checked.error().message;
 }
 
