@@ -153,6 +153,23 @@ std::string bracketed(const std::string& reason) {
     return reason.empty() ? "" : fmt::format(" ({})", reason);
 }
 
+/// What is wrong with the other end's certificate.
+std::string why_not_good(long judgement, const std::string& host, const TlsFiles& files) {
+    switch (judgement) {
+        case X509_V_ERR_HOSTNAME_MISMATCH:
+        case X509_V_ERR_IP_ADDRESS_MISMATCH:
+            return fmt::format("its certificate does not name {}", host);
+        case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+        case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+        case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+            return fmt::format("its certificate is not of the authority in {}", files.authority);
+        default:
+            return fmt::format("its certificate is not good: {}",
+                               X509_verify_cert_error_string(judgement));
+    }
+}
+
 /// Why no session comes about; "" if one does, or if that cannot be told.
 std::string why_no_session(const Endpoint& peer,
                            const std::string& host,
@@ -170,9 +187,7 @@ std::string why_no_session(const Endpoint& peer,
         return "it does not answer to TLS";
     }
     if (handshake.judgement() != X509_V_OK) {
-        return fmt::format("its certificate is not good by {} ({})",
-                           files.authority,
-                           X509_verify_cert_error_string(handshake.judgement()));
+        return why_not_good(handshake.judgement(), host, files);
     }
     if (handshake.is_no_tls()) {
         return fmt::format("it does not speak TLS; have it do so, or leave --{}-ca out", prefix);
@@ -187,8 +202,8 @@ std::string why_no_session(const Endpoint& peer,
                ? fmt::format("it demands a certificate of us; give --{0}-cert and --{0}-key",
                              prefix)
                : fmt::format(
-                     "it refuses the certificate {}{}; is that in time, for clients, and of "
-                     "the authority it was given for them?",
+                     "it refuses our certificate {}{}: that is not of the authority it "
+                     "trusts, or not for clients",
                      files.certificate,
                      bracketed(handshake.reason()));
 }
