@@ -65,29 +65,35 @@ struct EtcdSession::Members {
     /// Errors: of the last one.
     template <typename Call>
     Result<std::string> ask(Call call, milliseconds most = kAllCallsMost) {
-        Error error{ErrorCode::timed_out, "etcd: no time is left to ask it"};
         const MonotonicTime until = monotonic_now() + most;
-        for (std::size_t tried = 0; tried < all.size(); ++tried) {
-            const milliseconds left = std::chrono::floor<milliseconds>(until - monotonic_now());
-            if (left.count() <= 0) {
-                break;
-            }
+        const auto left = [&] { return std::chrono::floor<milliseconds>(until - monotonic_now()); };
+        grpc::Status status;
+        const Member* failed = nullptr;
+        for (std::size_t tried = 0; tried < all.size() && left().count() > 0; ++tried) {
             Member& member = all[present];
             grpc::ClientContext context;
-            context.set_deadline(std::chrono::system_clock::now() + std::min(left, kCallMost));
-            const grpc::Status status = call(member, context);
+            context.set_deadline(std::chrono::system_clock::now() + std::min(left(), kCallMost));
+            status = call(member, context);
             if (status.ok()) {
                 return member.address;
             }
-            error = {status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED
+            failed = &member;
+            present = (present + 1) % all.size();
+        }
+        if (failed == nullptr) {
+            return Error{ErrorCode::timed_out, "etcd: no time is left to ask it"};
+        }
+        // Only now, and in the time that is left: while others can be asked, that comes first.
+        return Error{status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED
                          ? ErrorCode::timed_out
                          : ErrorCode::unavailable,
                      fmt::format("etcd {}: {}",
-                                 member.address,
-                                 control::why_failed(status, member.address, tls, kTlsOptions))};
-            present = (present + 1) % all.size();
-        }
-        return error;
+                                 failed->address,
+                                 control::why_failed(status,
+                                                     failed->address,
+                                                     tls,
+                                                     kTlsOptions,
+                                                     std::min(left(), control::kTlsQuestionMost)))};
     }
 
     void add_reads(etcdserverpb::TxnRequest& request, bool is_success) const {

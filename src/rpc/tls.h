@@ -3,6 +3,7 @@
 #include <penstock/result.h>
 #include <penstock/tls.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -23,6 +24,9 @@ inline constexpr std::size_t kTlsFileBytesMax = std::size_t{1} << 20U;
 
 /// A server answers with a renewed certificate so long after its files were replaced, at most.
 inline constexpr unsigned kTlsRereadSeconds = 2;
+
+/// The time that finding out why TLS fails may take.
+inline constexpr std::chrono::milliseconds kTlsQuestionMost{1'000};
 
 /// Whether the files go together and are good now: readable, PEM, the key that of the certificate
 /// and closed to others, nothing expired. `is_server`: a certificate is needed, an authority
@@ -45,11 +49,11 @@ std::string certified_name(std::string_view data_server);
 
 /// Why a call to `address` (HOST:PORT) with these files failed: one phrase, without gRPC's chain of
 /// what led to it. If it seems that TLS does not come about, the other end is asked by a handshake
-/// of our own, which takes 1 s at most, because gRPC does not say what was wrong with whose
-/// certificate.
+/// of our own, for `most` at most, because gRPC does not say what was wrong with whose certificate.
 std::string why_failed(const grpc::Status& status,
                        const std::string& address,
                        const TlsFiles& files,
-                       std::string_view prefix = "tls");
+                       std::string_view prefix = "tls",
+                       std::chrono::milliseconds most = kTlsQuestionMost);
 
 }  // namespace penstock::control

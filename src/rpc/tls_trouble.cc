@@ -23,7 +23,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kHandshakeMost{1'000};
 /// What a server that has taken our certificate says at once: HTTP/2 settings. One that has not
 /// says nothing, or why, and closes.
 constexpr std::size_t kFirstBytes = 16;
@@ -31,7 +30,8 @@ constexpr std::size_t kFirstBytes = 16;
 /// A handshake of our own. Bytes go through memory, because OpenSSL's own sockets raise SIGPIPE.
 class Handshake {
   public:
-    explicit Handshake(const TlsFiles& files) : context_(SSL_CTX_new(TLS_client_method())) {
+    Handshake(const TlsFiles& files, milliseconds most)
+        : until_(monotonic_now() + most), context_(SSL_CTX_new(TLS_client_method())) {
         SSL_CTX_set_min_proto_version(context_.get(), TLS1_2_VERSION);
         SSL_CTX_set_default_passwd_cb(context_.get(), [](char*, int, int, void*) { return -1; });
         if (!files.authority.empty()) {
@@ -95,7 +95,7 @@ class Handshake {
         return left.count() > 0 && ::poll(&wanted, 1, static_cast<int>(left.count())) > 0;
     }
 
-    /// Carries bytes to and fro until `step` is done. False if it fails, or time runs out.
+    /// Carries bytes both ways until `step` is done. False if it fails, or time runs out.
     template <typename Step>
     bool drive(Step step) {
         while (true) {
@@ -139,7 +139,7 @@ class Handshake {
         return count > 0 && BIO_write(to_us_, bytes.data(), static_cast<int>(count)) == count;
     }
 
-    const MonotonicTime until_ = monotonic_now() + kHandshakeMost;
+    const MonotonicTime until_;
     TlsContextHandle context_;
     TlsSessionHandle session_;
     BIO* to_us_ = nullptr;
@@ -174,8 +174,9 @@ std::string why_not_good(long judgement, const std::string& host, const TlsFiles
 std::string why_no_session(const Endpoint& peer,
                            const std::string& host,
                            const TlsFiles& files,
-                           std::string_view prefix) {
-    Handshake handshake(files);
+                           std::string_view prefix,
+                           milliseconds most) {
+    Handshake handshake(files, most);
     if (!handshake.connect(peer, host)) {
         return "";
     }
@@ -230,24 +231,23 @@ Result<Endpoint> peer_of(const std::string& address, std::string_view chain) {
 std::string why_failed(const grpc::Status& status,
                        const std::string& address,
                        const TlsFiles& files,
-                       std::string_view prefix) {
+                       std::string_view prefix,
+                       milliseconds most) {
     if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
         return "no answer in time";
     }
     const std::string& chain = status.error_message();
     const std::size_t last = chain.rfind(": ");
     const std::string words = last == std::string::npos ? chain : chain.substr(last + 2);
-    // gRPC's words for a connection that was made and came to nothing.
-    const bool may_be_tls =
-        chain.starts_with("failed to connect") &&
-        (chain.find("handshake failed") != std::string::npos || words == "Socket closed" ||
-         words == "Connection reset by peer" || words == "Broken pipe" ||
-         chain.find("Peer name") != std::string::npos);
+    // gRPC's words for a connection that was made, and came to nothing.
+    const bool may_be_tls = chain.starts_with("failed to connect") &&
+                            chain.find("Failed to connect to remote host") == std::string::npos;
     if (!may_be_tls) {
         return words;
     }
     const Result<Endpoint> peer = peer_of(address, chain);
-    const std::string why = peer ? why_no_session(*peer, host_of(address), files, prefix) : "";
+    const std::string why =
+        peer ? why_no_session(*peer, host_of(address), files, prefix, most) : "";
     return why.empty() ? words : why;
 }
 

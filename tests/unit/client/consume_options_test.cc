@@ -36,24 +36,12 @@ TEST(ConsumeOptionsTest, WritesToStandardOutputUnlessToldOtherwise) {
 }
 
 TEST(ConsumeOptionsTest, ReadsEveryOption) {
-    const auto all = parse({"c",
-                            "--stats",
-                            "-j",
-                            "--report-interval",
-                            "100ms",
-                            "--history",
-                            "2s",
-                            "--wait",
-                            "forever",
-                            "--for",
-                            "1500ms",
-                            "--count",
-                            "7",
-                            "--bind",
-                            "10.0.0.1",
-                            "--insecure",
-                            "--presence",
-                            "10.0.0.2:7400"});
+    const auto all = parse({"c",         "--stats",   "-j",         "--report-interval",
+                            "100ms",     "--history", "2s",         "--wait",
+                            "forever",   "--for",     "1500ms",     "--count",
+                            "7",         "--bind",    "10.0.0.1",   "--insecure",
+                            "--tls-ca",  "a",         "--tls-cert", "c",
+                            "--tls-key", "k",         "--presence", "10.0.0.2:7400"});
     ASSERT_TRUE(all);
     EXPECT_EQ((*all)->output, OutputKind::none) << "--stats alone writes no content";
     EXPECT_TRUE((*all)->stats);
@@ -65,6 +53,9 @@ TEST(ConsumeOptionsTest, ReadsEveryOption) {
     EXPECT_EQ((*all)->count, 7U);
     EXPECT_EQ((*all)->consumer.bind_address, "10.0.0.1");
     EXPECT_TRUE((*all)->consumer.insecure);
+    EXPECT_EQ((*all)->consumer.tls.authority, "a");
+    EXPECT_EQ((*all)->consumer.tls.certificate, "c");
+    EXPECT_EQ((*all)->consumer.tls.key, "k");
     EXPECT_EQ((*all)->consumer.presence, std::vector<std::string>{"10.0.0.2:7400"});
 }
 

@@ -27,6 +27,12 @@ TEST(PresenceAddressTest, TakesOthersOnlyWhenPlaintextIsWanted) {
     }
 }
 
+TEST(PresenceAddressTest, IsGoneToByTlsOnlyWithFilesThatAreGood) {
+    const auto checked = check_presence({{"10.0.0.1:7400"}, {"/nonexistent", "", ""}, false});
+    ASSERT_FALSE(checked.ok());
+    EXPECT_EQ(checked.error().message, "--tls-ca /nonexistent: No such file or directory");
+}
+
 TEST(PresenceAddressTest, RefusesWhatIsNotHostAndPort) {
     EXPECT_NE(trouble_with({}).find("--presence"), std::string::npos);
     for (const char* address : {"",

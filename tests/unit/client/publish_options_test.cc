@@ -43,6 +43,12 @@ TEST(PublishOptionsTest, ReadsEverySource) {
                              "--presence",
                              "10.0.0.1:7400",
                              "--insecure",
+                             "--tls-ca",
+                             "a",
+                             "--tls-cert",
+                             "c",
+                             "--tls-key",
+                             "k",
                              "--record",
                              "r",
                              "-j",
@@ -60,6 +66,9 @@ TEST(PublishOptionsTest, ReadsEverySource) {
     EXPECT_EQ((*file)->publisher.max_bits_per_second, 8'000'000U);
     EXPECT_EQ((*file)->publisher.bind_address, "10.0.0.2");
     EXPECT_TRUE((*file)->publisher.insecure);
+    EXPECT_EQ((*file)->publisher.tls.authority, "a");
+    EXPECT_EQ((*file)->publisher.tls.certificate, "c");
+    EXPECT_EQ((*file)->publisher.tls.key, "k");
 
     EXPECT_EQ((*parse({"c", "--udp", "127.0.0.1:5000"}))->source, SourceKind::udp);
     EXPECT_EQ((*parse({"c", "--pcap", "x.pcap", "--rate", "1Mbit"}))->bits_per_second, 1'000'000U);

@@ -144,7 +144,7 @@ TEST(Config, WorkersGetTheHighestCpusUnlessTold) {
     EXPECT_EQ(good(with({"--workers", "3"})).worker_cpus, (std::vector<unsigned>{3, 2, 1}));
 }
 
-TEST(Config, PresenceMayBeANameOnLoopbackOrAnythingWithInsecure) {
+TEST(Config, PresenceMayBeANameOnLoopbackOrAnythingByTlsOrWithInsecure) {
     const auto base = [](const std::string& presence, bool insecure) {
         std::vector<std::string> arguments{"--id",
                                            "ds1",
@@ -165,6 +165,10 @@ TEST(Config, PresenceMayBeANameOnLoopbackOrAnythingWithInsecure) {
     EXPECT_EQ(good(base("presence.example:7400", true)).presence[0], "presence.example:7400");
     EXPECT_TRUE(names(why_not(base("10.90.0.1:7400", false)), "--insecure"));
     EXPECT_TRUE(names(why_not(base("presence.example:7400", false)), "--insecure"));
+    auto by_tls = base("10.90.0.1:7400", false);
+    by_tls.insert(by_tls.end(), {"--tls-ca", "a", "--tls-cert", "c", "--tls-key", "k"});
+    const TlsFiles tls = good(by_tls).tls;
+    EXPECT_EQ(tls.authority + tls.certificate + tls.key, "ack");
     for (const char* bad :
          {"10.90.0.1", ":7400", "host:", "host:0", "host:65536", "ho st:1", "::1:2"}) {
         EXPECT_TRUE(names(why_not(base(bad, true)), "HOST:PORT")) << bad;

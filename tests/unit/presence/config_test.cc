@@ -60,7 +60,13 @@ TEST(PresenceConfig, TakesEveryOption) {
 }
 
 TEST(PresenceConfig, RefusesPlaintextBeyondLoopbackUnlessToldTo) {
-    EXPECT_THAT(error_of({"--listen", "0.0.0.0:7400"}), HasSubstr("add --insecure"));
+    EXPECT_THAT(error_of({"--listen", "0.0.0.0:7400"}),
+                HasSubstr("add --tls-cert and --tls-key, or --insecure"));
+    const auto by_tls =
+        parse({"--listen", "0.0.0.0:7400", "--tls-cert", "c", "--tls-key", "k", "--tls-ca", "a"});
+    EXPECT_EQ((*by_tls)->tls.certificate, "c");
+    EXPECT_EQ((*by_tls)->tls.key, "k");
+    EXPECT_EQ((*by_tls)->tls.authority, "a");
     EXPECT_EQ(error_of({"--listen", "127.0.0.9:7400"}), "");
     EXPECT_EQ(error_of({"--listen", "[::1]:7400"}), "");
 }
@@ -82,7 +88,9 @@ TEST(PresenceConfig, RefusesAnEtcdItCannotUse) {
     EXPECT_THAT(error_of({"--store", "etcd://"}), HasSubstr("is not HOST:PORT"));
     EXPECT_THAT(error_of({"--store", "etcd://127.0.0.1:1,,127.0.0.1:2"}),
                 HasSubstr("is not HOST:PORT"));
-    EXPECT_THAT(error_of({"--store", "etcd://10.0.0.1:2379"}), HasSubstr("add --insecure"));
+    EXPECT_THAT(error_of({"--store", "etcd://10.0.0.1:2379"}),
+                HasSubstr("add --etcd-ca FILE, or --insecure"));
+    EXPECT_THAT(error_of({"--etcd-ca", "a"}), HasSubstr("are for --store etcd://"));
     EXPECT_THAT(
         error_of({"--listen", "0.0.0.0:7400", "--insecure", "--store", "etcd://127.0.0.1:1"}),
         HasSubstr("--advertise"));
@@ -92,6 +100,21 @@ TEST(PresenceConfig, RefusesAnEtcdItCannotUse) {
                           "127.0.0.1:5,127.0.0.1:6,127.0.0.1:7,127.0.0.1:8,"
                           "127.0.0.1:9,127.0.0.1:10"}),
                 HasSubstr("at most 9"));
+}
+
+TEST(PresenceConfig, CallsAnEtcdBeyondLoopbackByTls) {
+    const auto config = parse({"--store",
+                               "etcd://10.0.0.1:2379",
+                               "--etcd-ca",
+                               "a",
+                               "--etcd-cert",
+                               "c",
+                               "--etcd-key",
+                               "k"});
+    EXPECT_EQ((*config)->etcd_tls.authority, "a");
+    EXPECT_EQ((*config)->etcd_tls.certificate, "c");
+    EXPECT_EQ((*config)->etcd_tls.key, "k");
+    EXPECT_FALSE((*config)->tls.any());
 }
 
 TEST(PresenceConfig, AdvertisesOnlyWhatOthersCanCall) {
