@@ -104,7 +104,11 @@ def test_a_data_server_refuses_wrong_options(world, programs):
         wrong("--id", "two words", id="two words"),
         wrong("--presence", "missing", presence=None),
         wrong("--presence", "nowhere", "HOST:PORT", presence="nowhere"),
-        wrong("10.9.9.9:7400", "--insecure", presence="10.9.9.9:7400"),
+        wrong("10.9.9.9:7400", "--tls-ca", "--insecure", presence="10.9.9.9:7400"),
+        wrong("--tls-ca", "/nonexistent", tls_ca="/nonexistent"),
+        wrong("--tls-cert", "without --tls-key", tls_cert="ds1.pem"),
+        wrong("--tls-key", "without --tls-cert", tls_key="ds1.key"),
+        wrong("--tls-cert", "without --tls-ca", tls_cert="ds1.pem", tls_key="ds1.key"),
         wrong("--port", "missing", port=None, address=None),
         wrong("--port", "eth0", "PCI", port="eth0"),
         wrong("1 --port but 0 --address", address=None),
@@ -201,8 +205,17 @@ def test_a_data_server_leaves_nothing_behind(world, programs, driver):
 
 def test_presence_refuses_wrong_options(world, programs):
     store = ["--store", world.directory / "presence.db"]
+    etcd = ["--store", "etcd://10.0.0.1:2379"]
     failures = [
-        Failure(["--listen", "0.0.0.0:7400"], "0.0.0.0:7400", "--insecure"),
+        Failure(["--listen", "0.0.0.0:7400"], "0.0.0.0:7400", "--tls-cert", "--insecure"),
+        Failure(["--tls-cert", "p.pem", *store], "--tls-cert", "without --tls-key"),
+        Failure(["--tls-key", "p.key", *store], "--tls-key", "without --tls-cert"),
+        Failure(["--tls-ca", "a.pem", *store], "--tls-ca", "add --tls-cert and --tls-key"),
+        Failure(["--tls-cert", "/", "--tls-key", "/", *store], "--tls-cert / is not a file"),
+        Failure(["--etcd-ca", "a.pem"], "--etcd-ca", "--store etcd://"),
+        Failure(["--store", "etcd://10.0.0.1:2379"], "10.0.0.1:2379", "--etcd-ca", "--insecure"),
+        Failure([*etcd, "--etcd-key", "p.key"], "--etcd-key", "without --etcd-cert"),
+        Failure([*etcd, "--etcd-ca", "/nonexistent"], "--etcd-ca /nonexistent: No such file"),
         Failure(["--listen", "somewhere"], "--listen", "somewhere"),
         Failure(["--listen", "192.0.2.1:7400", "--insecure", *store], "192.0.2.1:7400"),
         Failure(["--recent-period", "long"], "--recent-period", "long"),
@@ -265,6 +278,8 @@ def test_a_publisher_refuses_wrong_options(world, programs):
         wrong("--generate", "--record", "/nonexistent/file", named=("/nonexistent/file",)),
         wrong("--generate", "--presence", "nowhere", named=("nowhere",)),
         wrong("--generate", "--presence", "10.9.9.9:7400", named=("10.9.9.9:7400", "--insecure")),
+        wrong("--generate", "--tls-ca", "/nonexistent", named=("--tls-ca", "/nonexistent")),
+        wrong("--generate", "--tls-cert", "c.pem", named=("--tls-cert", "without --tls-key")),
         wrong("--generat", named=("--generat", "--generate")),
     ]
     all_of(world, programs, world.add_host("host"), "penstock-publish", failures)
@@ -284,6 +299,8 @@ def test_a_consumer_refuses_wrong_options(world, programs):
         wrong("--output", "/nonexistent/file", named=("/nonexistent/file",)),
         wrong("--stats", "--bind", "192.0.2.1", named=("192.0.2.1",)),
         wrong("--stats", "--presence", "10.9.9.9:7400", named=("10.9.9.9:7400", "--insecure")),
+        wrong("--stats", "--tls-ca", "/nonexistent", named=("--tls-ca", "/nonexistent")),
+        wrong("--stats", "--tls-key", "c.key", named=("--tls-key", "without --tls-cert")),
         wrong("--stat", named=("--stat", "--stats")),
     ]
     all_of(world, programs, world.add_host("host"), "penstock-consume", failures)
@@ -308,7 +325,9 @@ def test_an_operator_is_told_what_is_wrong(world, programs):
     failures = [
         Failure(list(PRESENCE), "server", "stream"),
         Failure([*PRESENCE, "status"], "127.0.0.1:7400"),
-        Failure(["--presence", "10.9.9.9:7400", "status"], "--insecure"),
+        Failure(["--presence", "10.9.9.9:7400", "status"], "--tls-ca", "--insecure"),
+        Failure([*PRESENCE, "--tls-ca", "/nonexistent", "status"], "--tls-ca", "/nonexistent"),
+        Failure([*PRESENCE, "--tls-cert", "c.pem", "status"], "without --tls-key"),
         Failure([*there, "nonsense"], "nonsense"),
         Failure([*there, "server", "nonsense"], "nonsense"),
         Failure([*there, "server", "show"], "(?i)name"),

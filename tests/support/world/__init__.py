@@ -6,6 +6,7 @@ Run as root. Start reading at namespaces.World.
     namespaces  World, Host: namespaces, bridges, veths, and their end
     processes   run, Process, json_lines: commands and programs, always with a deadline
     programs    how each Penstock program is started and when it is ready
+    certificates  Certificates: an authority, and who it vouches for
     capture     Capture and the judges that read it (tshark)
     packets     frames built by hand, right or deliberately wrong
     content     our own test content, read by a judge
@@ -13,6 +14,7 @@ Run as root. Start reading at namespaces.World.
 """
 
 from .capture import Capture, Checksums, Datagram, checksums_of, datagrams_of, rows_of
+from .certificates import Certificates
 from .content import PAYLOAD_BYTES, Head, fault_in, heads_of
 from .etcd import EtcdCluster
 from .media import decoded_frames, make_mpegts
@@ -41,6 +43,7 @@ __all__ = [
     "DRIVERS",
     "PAYLOAD_BYTES",
     "Capture",
+    "Certificates",
     "Checksums",
     "CommandFailed",
     "DataServerHost",

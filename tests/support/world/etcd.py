@@ -13,7 +13,9 @@ _READY_TIMEOUT_S = 30
 class EtcdCluster:
     """Members 0, 1, …, each a process of `host` with its own directory. A context manager."""
 
-    def __init__(self, world, host, members=3):
+    def __init__(self, world, host, members=3, certificates=None):
+        """`certificates`: of "etcd", with which it is called by TLS and demands certificates."""
+        self._certificates = certificates
         self._directory = world.directory / "etcd"
         self._directory.mkdir()
         self._host = host
@@ -33,13 +35,17 @@ class EtcdCluster:
 
     def start(self, number, wait=True):
         """Starts a member, also one that was killed: its directory is still there."""
-        client = f"http://{self.address(number)}"
+        client = f"{'https' if self._certificates else 'http'}://{self.address(number)}"
         self._starts += 1
         words = ["etcd", "--name", f"m{number}", "--data-dir", self._directory / f"m{number}"]
         words += ["--listen-client-urls", client, "--advertise-client-urls", client]
         words += ["--listen-peer-urls", self._peer(number)]
         words += ["--initial-advertise-peer-urls", self._peer(number)]
         words += ["--initial-cluster", ",".join(f"m{n}={self._peer(n)}" for n in self.members)]
+        if self._certificates:
+            files = self._tls_files()
+            words += ["--client-cert-auth", "--trusted-ca-file", files["cacert"]]
+            words += ["--cert-file", files["cert"], "--key-file", files["key"]]
         self.members[number] = self._host.start(f"etcd_{self._starts}", words)
         if wait:
             eventually(self.leader, _READY_TIMEOUT_S, "a leader of etcd")
@@ -68,9 +74,18 @@ class EtcdCluster:
 
     def _status(self, number):
         words = ["etcdctl", "--endpoints", self.address(number), "--command-timeout", "1s"]
+        for option, path in self._tls_files().items():
+            words += [f"--{option}", path]
         words = ["env", "ETCDCTL_API=3", *words, "endpoint", "status", "-w", "json"]
         done = self._host.run(words, check=False)
         return json.loads(done.stdout)[0]["Status"] if done.returncode == 0 else None
+
+    def _tls_files(self):
+        """By the options of etcdctl."""
+        if not self._certificates:
+            return {}
+        _, authority, _, certificate, _, key = self._certificates.words("etcd")
+        return {"cacert": authority, "cert": certificate, "key": key}
 
     def _peer(self, number):
         return f"http://{self._host.control_address}:{_PEER_PORT + _PORTS_EACH * number}"

@@ -79,6 +79,9 @@ class Programs:
         self._started = {}
         self.environment = {}  # added to that of every program started from now on
         self._presence_ports = [_PRESENCE_PORT]
+        # Certificates of "presence", of data servers by name, and of a "client": everything started
+        # from now on speaks TLS.
+        self.certificates = None
 
     def path(self, program):
         return self._build_directory / PATHS[program]
@@ -90,7 +93,7 @@ class Programs:
         listen = f"{host.control_address}:{_PRESENCE_PORT}"
         ours = {"--listen": listen, "--store": self._world.directory / "presence.db"}
         given = [word for name in ours if name not in words for word in (name, ours[name])]
-        words = ("--insecure", *given, *words)
+        words = (*self._tls_words("presence"), *given, *words)
         process = self._start(host, program, *words, **started)
         if wait:
             process.wait_for(r"^ready presence ", _READY_TIMEOUT_S)
@@ -103,7 +106,8 @@ class Programs:
         self._presence_ports = [_PRESENCE_PORT + number for number in range(count)]
         started = {}
         for address in self.presence_addresses():
-            arguments = ["--insecure", "--listen", address, "--store", store, *words]
+            called = [*self._tls_words("presence"), "--listen", address]
+            arguments = [*called, "--store", store, *words]
             started[address] = self._start(host, "penstock-presence", *arguments)
         for process in started.values():
             process.wait_for(r"^ready presence ", _READY_TIMEOUT_S)
@@ -123,12 +127,15 @@ class Programs:
         wait=True,
         program="penstock-data",
         presence=None,
+        certificate=None,
         **started,
     ):
         """Starts penstock-data on a DataServerHost, with `name` (default: the host's) as id;
         `wait`: until its ports run and presence has taken it in. `presence`: other addresses for
-        it than presence's own. `started`: as _start() takes it."""
-        arguments = ["--id", name or host.name, *self._presence_words(presence)]
+        it than presence's own; `certificate`: that of another name. `started`: as _start() takes
+        it."""
+        name = name or host.name
+        arguments = ["--id", name, *self._presence_words(presence, certificate or name)]
         for devargs in host.ports():
             arguments += ["--port", devargs, "--address", f"{host.data_address}/{PREFIX_BITS}"]
         arguments += ["--memory", memory] + ([] if huge_pages else ["--no-huge"])
@@ -180,9 +187,12 @@ class Programs:
         """Starts any program of PATHS with these words only. `started`: as _start() takes it."""
         return self._start(host, program, *words, **started)
 
-    def _presence_words(self, addresses=None):
+    def _presence_words(self, addresses=None, certificate="client"):
         named = [w for a in addresses or self.presence_addresses() for w in ("--presence", a)]
-        return [*named, "--insecure"]
+        return [*named, *self._tls_words(certificate)]
+
+    def _tls_words(self, name):
+        return self.certificates.words(name) if self.certificates else ["--insecure"]
 
     def _start(self, host, program, *words, environment=None, under=()):
         """`environment`: added to ours. `under`: a command that becomes the program, and its
