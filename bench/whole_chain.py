@@ -20,6 +20,7 @@ def parser(description):
     options = argparse.ArgumentParser(description=description.splitlines()[0])
     options.add_argument("--build-dir", type=Path, default=ROOT / "build")
     options.add_argument("--driver", choices=harness.DRIVERS, default=harness.DRIVERS[0])
+    options.add_argument("--tls", action="store_true", help="with certificates at both ends")
     return options
 
 
@@ -29,13 +30,19 @@ def measure(arguments, program, words, data_server_words=()):
     harness.sweep()
     with tempfile.TemporaryDirectory() as directory, harness.World(directory) as world:
         programs = harness.Programs(world, arguments.build_dir)
+        presence = world.add_presence()
+        told = ["--insecure"]
+        if arguments.tls:
+            who = (f"presence={presence.control_address}", "data:ds1", "client")
+            programs.certificates = harness.Certificates(Path(directory) / "certificates", *who)
+            told = programs.certificates.words("client")
         programs.presence()
         host = world.add_data_server("ds1", arguments.driver)
         programs.data_server(host, *data_server_words)
         result = Path(directory) / "result.json"
         name, *sub_command = program
         command = [str(arguments.build_dir.resolve() / "bench" / name), *sub_command]
-        command += ["--presence", f"{world.presence.control_address}:7400", "--insecure"]
+        command += ["--presence", f"{presence.control_address}:7400", *map(str, told)]
         command += ["--json", str(result), *words]
         shown = world.add_host("bench").run(command, RUN_TIMEOUT_S)
         print(shown.stdout, end="")
