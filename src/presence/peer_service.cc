@@ -88,13 +88,14 @@ bool is_load(const Message& /*of a client*/) {
 
 /// Whether a data server is who it says it is.
 /// Errors: denied: its certificate does not bear the name that it says.
-Result<void> check_name(const v1::DataServerUp& message, const grpc::AuthContext& caller) {
+Result<void> check_name(const v1::DataServerUp& message, const grpc::ServerContextBase& call) {
     if (!message.has_hello()) {
         return {};
     }
     const std::string wanted = control::certified_name(message.hello().name());
+    const std::shared_ptr<const grpc::AuthContext> caller = call.auth_context();
     std::string found;
-    for (const grpc::string_ref& name : caller.FindPropertyValues(GRPC_PEER_URI_PROPERTY_NAME)) {
+    for (const grpc::string_ref& name : caller->FindPropertyValues(GRPC_PEER_URI_PROPERTY_NAME)) {
         found = std::string(name.data(), name.size());
         if (found == wanted) {
             return {};
@@ -108,7 +109,7 @@ Result<void> check_name(const v1::DataServerUp& message, const grpc::AuthContext
                              found.empty() ? "none like it" : found)};
 }
 template <typename Message>
-Result<void> check_name(const Message& /*of a client*/, const grpc::AuthContext& /*caller*/) {
+Result<void> check_name(const Message& /*of a client*/, const grpc::ServerContextBase& /*call*/) {
     return {};
 }
 
@@ -261,7 +262,7 @@ class PeerReactor final : public PeerCall,
         }
         auto message = control::from_proto(incoming_);
         if (calls_.are_callers_certified() && message) {
-            if (auto checked = check_name(incoming_, *context_.auth_context()); !checked) {
+            if (auto checked = check_name(incoming_, context_); !checked) {
                 message = std::move(checked).error();
             }
         }
