@@ -4,6 +4,7 @@
 #include <penstock/tls.h>
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
