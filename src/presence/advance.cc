@@ -182,12 +182,13 @@ void advance(Turn& turn, Stream& stream) {
     } else if (!stream.empty_since.has_value()) {
         stream.empty_since = turn.now;
     } else if (turn.now >= *stream.empty_since + kGoneStreamKept) {
-        turn.state.stream_timers.clear(id);
         turn.state.unplaced.erase(id);
         turn.state.streams.erase(id);
+        turn.state.stream_timers.forget(turn.state.streams, id);
         return;
     }
-    turn.state.stream_timers.set(id, due_of(turn.state, stream, turn.now));
+    turn.state.stream_timers.set(
+        turn.state.streams, id, stream.deadline, due_of(turn.state, stream, turn.now));
 }
 
 void put_on(State& state, Stream& stream, DataServer& server) {

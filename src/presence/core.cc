@@ -135,19 +135,13 @@ void take(Turn& turn, const Tick&) {
     if (const MonotonicTime due = next_deadline(turn.state); turn.now >= later(due, kLateMost)) {
         excuse_silence(turn, turn.now - due + kLateMost);
     }
-    std::vector<SessionId> sessions;
-    while (const auto due = turn.state.session_timers.take_due(turn.now)) {
-        sessions.push_back(*due);
-    }
+    const std::vector<SessionId> sessions =
+        turn.state.session_timers.take_due(turn.state.sessions, turn.now);
     turn.actions.reserve(sessions.size());  // most of them get their heartbeat
     for (const SessionId session : sessions) {
         attend_session(turn, session);
     }
-    std::vector<StreamId> streams;
-    while (const auto due = turn.state.stream_timers.take_due(turn.now)) {
-        streams.push_back(*due);
-    }
-    for (const StreamId id : streams) {
+    for (const StreamId id : turn.state.stream_timers.take_due(turn.state.streams, turn.now)) {
         if (Stream* stream = find(turn.state, id)) {
             advance(turn, *stream);
         }

@@ -135,10 +135,11 @@ void time_out(Turn& turn, Stream& stream, const Consumer& consumer) {
 
 /// Gives the consumer the stream's outlook. May remove it, if that is to wait and its time is over.
 void tell(Turn& turn, Stream& stream, Consumer& consumer) {
-    const bool was_waiting = consumer.wait_until != kNever;
+    MonotonicTime& wait_until = turn.state.sessions.at(consumer.session).wait_until;
+    const bool was_waiting = wait_until != kNever;
     consumer.told = stream.outlook;
     if (consumer.told.state == AssignmentState::ready) {
-        consumer.wait_until = kNever;
+        wait_until = kNever;
         turn.log(about_consumer(stream,
                                 EventKind::consumer_ready,
                                 consumer.id,
@@ -147,8 +148,8 @@ void tell(Turn& turn, Stream& stream, Consumer& consumer) {
         if (!was_waiting) {
             consumer.waiting_since = turn.now;
         }
-        consumer.wait_until = wait_end(turn, stream, consumer);
-        if (turn.now >= consumer.wait_until) {
+        wait_until = wait_end(turn, stream, consumer);
+        if (turn.now >= wait_until) {
             time_out(turn, stream, consumer);
             return;
         }
@@ -309,12 +310,10 @@ void tell_consumers(Turn& turn, Stream& stream) {
     }
 }
 
-void end_overdue_wait(Turn& turn, Consumer& consumer) {
-    if (turn.now >= consumer.wait_until) {
-        Stream& stream = *find(turn.state, consumer.stream);
-        time_out(turn, stream, consumer);
-        advance(turn, stream);
-    }
+void end_wait(Turn& turn, Consumer& consumer) {
+    Stream& stream = *find(turn.state, consumer.stream);
+    time_out(turn, stream, consumer);
+    advance(turn, stream);
 }
 
 void leave(Turn& turn, Consumer& consumer) {

@@ -15,8 +15,8 @@ void request_stream(Turn& turn, SessionId session, const control::ConsumerReques
 void renew_ticket(Turn& turn, Consumer& consumer, const control::ConsumerRenew& renew);
 /// Tells the consumers of a stream what changed for them since they were told last.
 void tell_consumers(Turn& turn, Stream& stream);
-/// The consumer waits no longer if its time is over. May remove it.
-void end_overdue_wait(Turn& turn, Consumer& consumer);
+/// The consumer's time to wait is over: removes it.
+void end_wait(Turn& turn, Consumer& consumer);
 /// The consumer's session is over.
 void leave(Turn& turn, Consumer& consumer);
 /// In the order of the consumers, each once.

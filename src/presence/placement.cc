@@ -224,8 +224,8 @@ void rank(State& state, DataServer& server, MonotonicTime now) {
 }
 
 void rank_due(State& state, MonotonicTime now) {
-    while (const auto due = state.placement.changes_by_time.take_due(now)) {
-        if (const auto session = state.sessions.find(*due); session != state.sessions.end()) {
+    for (const SessionId due : state.placement.changes_by_time.take_due(now)) {
+        if (const auto session = state.sessions.find(due); session != state.sessions.end()) {
             rank(state, state.servers.find(session->second.server)->second, now);
         }
     }

@@ -94,7 +94,7 @@ void session_closed(Turn& turn, SessionId id) {
     }
     const Session session = std::move(found->second);
     turn.state.sessions.erase(found);
-    turn.state.session_timers.clear(id);
+    turn.state.session_timers.forget(turn.state.sessions, id);
     lose_peer(turn, id, session, "its session broke off");
 }
 
@@ -110,7 +110,7 @@ void end_session(Turn& turn, SessionId id, const std::string& reason) {
 
 void drop_session(Turn& turn, SessionId id) {
     turn.state.sessions.erase(id);
-    turn.state.session_timers.clear(id);
+    turn.state.session_timers.forget(turn.state.sessions, id);
     turn.act(CloseSession{id});
 }
 
@@ -169,8 +169,8 @@ void attend_session(Turn& turn, SessionId id) {
                 return;
             }
         }
-    } else if (session.kind == SessionKind::consumer && session.greeted) {
-        end_overdue_wait(turn, turn.state.consumers.at(id));
+    } else if (turn.now >= session.wait_until) {
+        end_wait(turn, turn.state.consumers.at(id));
     }
     arm_session(turn, id);
 }
@@ -180,13 +180,10 @@ void arm_session(Turn& turn, SessionId id) {
     if (found == turn.state.sessions.end()) {
         return;
     }
-    const Session& session = found->second;
+    Session& session = found->second;
     MonotonicTime due = silence_end(session);
     if (session.kind != SessionKind::data_server) {
-        due = session.greeted ? std::min(due, session.beat_at) : due;
-        if (session.kind == SessionKind::consumer && session.greeted) {
-            due = std::min(due, turn.state.consumers.at(id).wait_until);
-        }
+        due = session.greeted ? std::min({due, session.beat_at, session.wait_until}) : due;
     } else if (const DataServer* server = find_server(turn.state, session.server)) {
         if (server->in_flight) {
             due = std::min(due, server->sent_at + kResendInterval);
@@ -196,7 +193,7 @@ void arm_session(Turn& turn, SessionId id) {
             due = std::min(due, turn.state.started_at + kSettlePeriod);
         }
     }
-    turn.state.session_timers.set(id, due);
+    turn.state.session_timers.set(turn.state.sessions, id, session.deadline, due);
 }
 
 }  // namespace penstock::presence

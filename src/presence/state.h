@@ -72,11 +72,13 @@ enum class SessionKind { data_server, publisher, consumer };
 
 struct Session {
     SessionKind kind = SessionKind::data_server;
-    bool greeted = false;    // its first message has come and was accepted
-    MonotonicTime heard_at;  // its newest message, or its opening
-    MonotonicTime beat_at;   // when the next heartbeat is to be sent
-    std::string server;      // of a greeted data server
-    StreamId stream;         // of a greeted publisher or consumer
+    bool greeted = false;               // its first message has come and was accepted
+    MonotonicTime heard_at;             // its newest message, or its opening
+    MonotonicTime beat_at;              // when the next heartbeat is to be sent
+    Deadline deadline;                  // when it is attended to
+    MonotonicTime wait_until = kNever;  // of a consumer, while told to wait
+    StreamId stream;                    // of a greeted publisher or consumer
+    std::string server;                 // of a greeted data server
 };
 
 /// What a stream takes of its data server's limits.
@@ -181,6 +183,7 @@ struct Move {
 
 struct Stream {
     StreamId id;
+    Deadline deadline;  // when its next step is due
     std::string name;
 
     // The publisher. With one but without its session: lost, and gone at claim_by.
@@ -248,7 +251,6 @@ struct Consumer {
     std::chrono::nanoseconds wait{0};
     MonotonicTime requested_at;
     MonotonicTime waiting_since;
-    MonotonicTime wait_until = kNever;  // while told to wait
     Outlook told;
     bool has_joined = false;    // a flow of it was reported: its leaving is told by the flow's
     std::uint64_t version = 0;  // of what it was told; 0: nothing yet
@@ -287,8 +289,8 @@ struct State {
     MonotonicTime rebalance_at;
     // Streams whose decision, made then, has its candidates; oldest first.
     std::deque<std::pair<StreamId, MonotonicTime>> explained;
-    Timers<SessionId, IdHash> session_timers;
-    Timers<StreamId, IdHash> stream_timers;
+    TimerQueue<SessionId> session_timers;  // of `sessions`
+    TimerQueue<StreamId> stream_timers;    // of `streams`
     EventLog events;
 };
 

@@ -168,9 +168,9 @@ void CorePlacer::end(std::uint64_t stream,
     Turn turn{state_, now, {}};
     Stream& ended = make_stream(turn, stream);
     presence::take_off(state_, ended);
-    state_.stream_timers.clear(ended.id);
     const StreamId id = ended.id;
     state_.streams.erase(id);
+    state_.stream_timers.forget(state_.streams, id);
     presence::close_at(turn, *servers_[server], id);
     answer(turn.actions, now);
 }
