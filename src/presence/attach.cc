@@ -379,7 +379,9 @@ void take_load(Turn& turn, DataServer& server, control::LoadReport load) {
 }
 
 void take_stream_report(Turn& turn, DataServer& server, control::StreamReport report) {
-    if (stream_id_of(report.name) != report.stream) {
+    Stream* stream = find(turn.state, report.stream);
+    const bool is_known = stream != nullptr && stream->name == report.name;
+    if (!is_known && stream_id_of(report.name) != report.stream) {
         reject(turn, server.session, "the id of the reported stream is not that of its name");
         return;
     }
@@ -395,7 +397,6 @@ void take_stream_report(Turn& turn, DataServer& server, control::StreamReport re
         }
         return;
     }
-    Stream* stream = find(turn.state, report.stream);
     if (stream != nullptr && stream->move.has_value() && stream->move->server == server.name) {
         take_move_report(turn, *stream, std::move(report));
         return;
