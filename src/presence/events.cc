@@ -19,11 +19,23 @@ std::string_view to_string(EventKind kind) noexcept {
 }
 
 void EventLog::append(LoggedEvent event) {
-    event.sequence = ++newest_;
+    LoggedEvent& appended = append();
+    event.sequence = appended.sequence;
+    appended = std::move(event);
+}
+
+LoggedEvent& EventLog::append() {
+    LoggedEvent event;
     if (events_.size() == kEventsMax) {
+        event = std::move(events_.front());
         events_.pop_front();
+        event.stream.clear();
+        event.data_server.clear();
+        event.detail.clear();
+        event.publisher = event.consumer = PeerId{};
     }
-    events_.push_back(std::move(event));
+    event.sequence = ++newest_;
+    return events_.emplace_back(std::move(event));
 }
 
 std::vector<LoggedEvent> EventLog::after(std::uint64_t sequence,

@@ -77,6 +77,9 @@ class EventLog {
   public:
     /// Sets the event's sequence.
     void append(LoggedEvent event);
+    /// A new event with its sequence and nothing else; its strings keep the memory of the oldest
+    /// event, which it replaces. Valid until the next call.
+    LoggedEvent& append();
     /// At most `most` events after `sequence` of one stream ("": of all), oldest first.
     [[nodiscard]] std::vector<LoggedEvent> after(std::uint64_t sequence,
                                                  std::string_view stream,

@@ -47,6 +47,23 @@ TEST(EventLog, ForgetsTheOldestBeyondItsBound) {
     EXPECT_EQ(events.front().sequence, 6);
 }
 
+TEST(EventLog, GivesANewEventNothingOfTheOldestThatItReplaces) {
+    EventLog log;
+    for (std::size_t i = 0; i < EventLog::kEventsMax; ++i) {
+        LoggedEvent event = event_of("a stream with a long name");
+        event.detail = "a detail that is long, too";
+        event.data_server = "rack1-data-server-1";
+        event.publisher = PeerId{1};
+        event.consumer = PeerId{2};
+        log.append(event);
+    }
+    const LoggedEvent& made = log.append();
+    EXPECT_EQ(made.sequence, EventLog::kEventsMax + 1);
+    EXPECT_EQ(made.stream + made.detail + made.data_server, "");
+    EXPECT_FALSE(made.publisher || made.consumer);
+    EXPECT_EQ(log.after(0, "", EventLog::kEventsMax * 2).size(), EventLog::kEventsMax);
+}
+
 TEST(EventLog, KindsAreWords) {
     EXPECT_EQ(to_string(EventKind::server_attached), "server_attached");
     EXPECT_EQ(to_string(EventKind::publisher_gone), "publisher_gone");
