@@ -321,6 +321,7 @@ void attach(Turn& turn, SessionId session, const control::DataServerHello& hello
     server.hello = hello;
     server.ticket_key =
         derive_ticket_key(turn.state.facts.master_key, hello.name, hello.boot_id, kTicketKeyId);
+    server.sealer = TicketSealer(server.ticket_key);
     server.clock_ms = hello.monotonic_ms;
     server.clock_at = turn.now;
     server.load.reset();

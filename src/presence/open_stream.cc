@@ -420,7 +420,7 @@ Permission issue_ticket(State& state,
     ticket.max_bits_per_second = Be64(stream.max_bits_per_second);
     const std::uint64_t nonce = state.random();
     ticket.nonce = Be64(nonce);
-    seal_ticket(ticket, server.ticket_key);
+    server.sealer.seal(ticket);
     return {std::bit_cast<control::TicketBytes>(ticket),
             derive_session_key(server.ticket_key, nonce).bytes};
 }

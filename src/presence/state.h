@@ -94,6 +94,7 @@ struct DataServer {
     control::DataServerHello hello;
     SessionId session;  // none: away
     TicketKey ticket_key;
+    TicketSealer sealer{ticket_key};
     // Its clock: what it said last, and when that came.
     std::uint64_t clock_ms = 0;
     MonotonicTime clock_at;

@@ -5,6 +5,7 @@
 #include <sodium.h>
 
 #include <algorithm>
+#include <bit>
 
 namespace penstock {
 namespace {
@@ -44,14 +45,20 @@ class Blake2b {
 
 using TicketMac = std::array<std::uint8_t, sizeof(Ticket::mac)>;
 
-TicketMac mac_of(const Ticket& ticket, const TicketKey& key) noexcept {
-    static_assert(sizeof(TicketKey) == crypto_auth_hmacsha256_KEYBYTES);
+using KeyedHash = crypto_auth_hmacsha256_state;
+
+KeyedHash begin_mac(const TicketKey& key) noexcept {
+    KeyedHash keyed;
+    crypto_auth_hmacsha256_init(&keyed, key.bytes.data(), key.bytes.size());
+    return keyed;
+}
+
+TicketMac finish_mac(KeyedHash keyed, const Ticket& ticket) noexcept {
     static_assert(offsetof(Ticket, mac) + sizeof(Ticket::mac) == sizeof(Ticket));
     std::array<std::uint8_t, crypto_auth_hmacsha256_BYTES> full{};
-    crypto_auth_hmacsha256(full.data(),
-                           reinterpret_cast<const unsigned char*>(&ticket),
-                           offsetof(Ticket, mac),
-                           key.bytes.data());
+    crypto_auth_hmacsha256_update(
+        &keyed, reinterpret_cast<const unsigned char*>(&ticket), offsetof(Ticket, mac));
+    crypto_auth_hmacsha256_final(&keyed, full.data());
     TicketMac mac{};
     std::copy_n(full.begin(), mac.size(), mac.begin());
     return mac;
@@ -106,10 +113,17 @@ SessionKey derive_session_key(const TicketKey& key, std::uint64_t ticket_nonce) 
     return session;
 }
 
-void seal_ticket(Ticket& ticket, const TicketKey& key) noexcept {
-    ticket.version = kTicketVersion;
-    ticket.mac = mac_of(ticket, key);
+TicketSealer::TicketSealer(const TicketKey& key) noexcept
+    : keyed_(std::bit_cast<decltype(keyed_)>(begin_mac(key))) {
+    static_assert(alignof(KeyedHash) <= alignof(std::uint64_t));
 }
+
+void TicketSealer::seal(Ticket& ticket) const noexcept {
+    ticket.version = kTicketVersion;
+    ticket.mac = finish_mac(std::bit_cast<KeyedHash>(keyed_), ticket);
+}
+
+void seal_ticket(Ticket& ticket, const TicketKey& key) noexcept { TicketSealer(key).seal(ticket); }
 
 TicketVerdict verify_ticket(const Ticket& ticket,
                             const TicketKey& key,
@@ -120,7 +134,7 @@ TicketVerdict verify_ticket(const Ticket& ticket,
     if (now_ms > ticket.not_after_ms) {
         return TicketVerdict::expired;
     }
-    const TicketMac expected = mac_of(ticket, key);
+    const TicketMac expected = finish_mac(begin_mac(key), ticket);
     const bool equal = sodium_memcmp(expected.data(), ticket.mac.data(), expected.size()) == 0;
     return equal ? TicketVerdict::valid : TicketVerdict::bad_mac;
 }
