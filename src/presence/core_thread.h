@@ -75,8 +75,9 @@ class CoreThread {
     using Item = std::variant<Event, Query>;
 
     void run();
-    /// Empty: it is time to look at the clock, or to end.
-    std::vector<Item> wait_for_items();
+    /// Fills `items`, which is empty, with what is queued. None: it is time to look at the clock,
+    /// or to end.
+    void wait_for_items(std::vector<Item>& items);
     void handle(Item& item);
     void move_state(Event event, MonotonicTime now);
     void answer(const ToOperator& action);

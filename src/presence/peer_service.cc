@@ -6,17 +6,19 @@
 #include "rpc/tls.h"
 
 #include <fmt/format.h>
+#include <google/protobuf/arena.h>
 #include <grpc/grpc_security_constants.h>
 #include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
 #include <array>
-#include <map>
+#include <cstddef>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <type_traits>
+#include <unordered_map>
 #include <utility>
 
 namespace penstock::presence {
@@ -57,13 +59,15 @@ class PeerCall {
     virtual void cancel_if_stuck(MonotonicTime now) = 0;
 };
 
-/// What is different between the three kinds of peers.
+/// What is different between the three kinds of peers. kIncomingBytes: what an ordinary message of
+/// it takes in memory, without an allocation; a load report of several workers and ten streams.
 struct DataServerCall {
     using Up = v1::DataServerUp;
     using Down = v1::DataServerDown;
     using Said = FromDataServer;
     using Say = ToDataServer;
     static constexpr SessionKind kKind = SessionKind::data_server;
+    static constexpr std::size_t kIncomingBytes = 6144;
 };
 struct PublisherCall {
     using Up = v1::PublisherUp;
@@ -71,6 +75,7 @@ struct PublisherCall {
     using Said = FromPublisher;
     using Say = ToPublisher;
     static constexpr SessionKind kKind = SessionKind::publisher;
+    static constexpr std::size_t kIncomingBytes = 512;
 };
 struct ConsumerCall {
     using Up = v1::ConsumerUp;
@@ -78,6 +83,7 @@ struct ConsumerCall {
     using Said = FromConsumer;
     using Say = ToConsumer;
     static constexpr SessionKind kKind = SessionKind::consumer;
+    static constexpr std::size_t kIncomingBytes = 512;
 };
 
 bool is_load(const v1::DataServerUp& message) { return message.has_load(); }
@@ -177,8 +183,28 @@ class Calls {
     const bool are_callers_certified_;
     ByteCounters bytes_;
     mutable std::mutex mutex_;
-    std::map<SessionId, std::shared_ptr<PeerCall>> calls_;
+    std::unordered_map<SessionId, std::shared_ptr<PeerCall>, IdHash> calls_;
     std::uint64_t newest_ = 0;
+};
+
+/// A place for one message after another, whose parts are not allocated and freed one by one.
+template <typename Message, std::size_t Bytes>
+class Incoming {
+  public:
+    Incoming() : arena_(block_.data(), block_.size()) {}
+
+    /// An empty one. The one before is gone.
+    Message& renew() {
+        arena_.Reset();
+        message_ = google::protobuf::Arena::CreateMessage<Message>(&arena_);
+        return *message_;
+    }
+    [[nodiscard]] const Message& get() const noexcept { return *message_; }
+
+  private:
+    alignas(std::max_align_t) std::array<char, Bytes> block_;
+    google::protobuf::Arena arena_;  // goes on beyond the block if it must
+    Message* message_ = nullptr;
 };
 
 /// Reactions come on gRPC's threads, sends on the core thread; `mutex_` lies between. gRPC never
@@ -200,13 +226,13 @@ class PeerReactor final : public PeerCall,
             call->is_finished_ = true;
             call->Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many sessions"});
         } else {
-            call->StartRead(&call->incoming_);
+            call->StartRead(&call->incoming_.renew());
         }
         return call.get();
     }
 
     void send(Action action) override {
-        const typename Kind::Down message =
+        typename Kind::Down message =
             control::to_proto(std::get<typename Kind::Say>(action).message);
         const std::size_t place = place_of(message);
         const std::lock_guard lock(mutex_);
@@ -217,7 +243,7 @@ class PeerReactor final : public PeerCall,
             ++heartbeats_unsent_ >= kHeartbeatsUnsentMax) {
             context_.TryCancel();
         }
-        outbox_[place] = message;
+        outbox_[place] = std::move(message);
         write_next();
     }
 
@@ -233,13 +259,16 @@ class PeerReactor final : public PeerCall,
         if (const auto pause = pace_.pause(); pause.count() == 0) {
             read_now();
         } else {
-            alarm_.Set(std::chrono::system_clock::now() + pause,
-                       [weak = this->weak_from_this()](bool) {
-                           if (const auto call = weak.lock()) {
-                               const std::lock_guard held(call->mutex_);
-                               call->read_now();
-                           }
-                       });
+            if (!alarm_.has_value()) {
+                alarm_.emplace();
+            }
+            alarm_->Set(std::chrono::system_clock::now() + pause,
+                        [weak = this->weak_from_this()](bool) {
+                            if (const auto call = weak.lock()) {
+                                const std::lock_guard held(call->mutex_);
+                                call->read_now();
+                            }
+                        });
         }
     }
 
@@ -255,14 +284,15 @@ class PeerReactor final : public PeerCall,
             end(grpc::Status::OK);
             return;
         }
-        calls_.bytes().received += incoming_.ByteSizeLong();
-        if (is_load(incoming_)) {
+        const typename Kind::Up& incoming = incoming_.get();
+        calls_.bytes().received += incoming.ByteSizeLong();
+        if (is_load(incoming)) {
             const std::lock_guard lock(mutex_);
             pace_.note_load(monotonic_now());
         }
-        auto message = control::from_proto(incoming_);
+        auto message = control::from_proto(incoming);
         if (calls_.are_callers_certified() && message) {
-            if (auto checked = check_name(incoming_, context_); !checked) {
+            if (auto checked = check_name(incoming, context_); !checked) {
                 message = std::move(checked).error();
             }
         }
@@ -300,7 +330,7 @@ class PeerReactor final : public PeerCall,
   private:
     void read_now() {
         if (!is_closing_ && !is_finished_) {
-            this->StartRead(&incoming_);
+            this->StartRead(&incoming_.renew());
         }
     }
 
@@ -325,8 +355,8 @@ class PeerReactor final : public PeerCall,
                 outgoing_ = std::move(*place);
                 place.reset();
                 is_writing_ = true;
-                calls_.bytes().sent += outgoing_.ByteSizeLong();
                 this->StartWrite(&outgoing_);
+                calls_.bytes().sent += static_cast<std::uint64_t>(outgoing_.GetCachedSize());
                 return;
             }
         }
@@ -343,7 +373,7 @@ class PeerReactor final : public PeerCall,
     grpc::CallbackServerContext& context_;
     SessionId id_;
     std::shared_ptr<PeerReactor> self_;
-    typename Kind::Up incoming_;
+    Incoming<typename Kind::Up, Kind::kIncomingBytes> incoming_;
     typename Kind::Down outgoing_;
 
     std::mutex mutex_;  // guards all below, and outgoing_ while nothing is being written
@@ -353,7 +383,7 @@ class PeerReactor final : public PeerCall,
     bool is_finished_ = false;
     unsigned heartbeats_unsent_ = 0;
     Pace pace_;
-    grpc::Alarm alarm_;
+    std::optional<grpc::Alarm> alarm_;  // once the peer has to be slowed down
     MonotonicTime closing_since_ = MonotonicTime::max() - kClosingPatience;
 };
 

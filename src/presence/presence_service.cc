@@ -10,6 +10,7 @@
 #include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
 
+#include <absl/synchronization/mutex.h>
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -59,6 +60,8 @@ void set_limits(grpc::ServerBuilder& builder) {
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 1024);
     builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 8192);
     builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 5000);
+    // What comes is small: windows need not grow, so nobody is pinged to find out how far.
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     // Liveness is the heartbeats'; these end connections whose host is gone.
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 5000);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3000);
@@ -100,6 +103,8 @@ Result<std::unique_ptr<PresenceService>> PresenceService::start(const Endpoint& 
                                                                 const CommandGate& gate) {
     // Errors are ours to say, in one line.
     gpr_set_log_function(silence);
+    // gRPC's mutexes: Debian builds them to look for deadlocks at every lock.
+    absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
     auto credentials = control::server_credentials(tls);
     if (!credentials) {
         return std::move(credentials).error();

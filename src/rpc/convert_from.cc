@@ -124,6 +124,7 @@ Result<DataServerMessage> from(const v1::LoadReport& message) {
     LoadReport load;
     load.sequence = message.sequence();
     load.monotonic_ms = message.monotonic_ms();
+    load.queues.reserve(static_cast<std::size_t>(message.queues_size()));
     for (const v1::QueueLoad& queue : message.queues()) {
         load.queues.push_back({queue.port(),
                                queue.worker(),
@@ -140,6 +141,7 @@ Result<DataServerMessage> from(const v1::LoadReport& message) {
     load.copies = message.copies();
     load.copy_bytes = message.copy_bytes();
     load.drops = message.drops();
+    load.streams.reserve(static_cast<std::size_t>(message.streams_size()));
     for (const v1::StreamLoad& stream : message.streams()) {
         load.streams.push_back({StreamId{stream.stream_id()},
                                 stream.packets_in(),
