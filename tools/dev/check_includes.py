@@ -62,7 +62,7 @@ LIBRARIES = [
          "DPDK stays in dpdk/, data_path/ and data_server/"),
     Rule(r"grpc.*|google/protobuf/.*|.*\.pb\.h", EVERYWHERE,
          ["src/rpc/*", "src/*/*_service.cc", "src/*/*_session.cc", "src/client/*",
-          "tools/penstockctl/*", "bench/start_latency*", "tests/*"],
+          "tools/penstockctl/*", "bench/start_latency*", "bench/presence_load/*", "tests/*"],
          "gRPC and protobuf stay at the edge: rpc/, *_service.cc, *_session.cc, client/, penstockctl"),
     Rule(r"mutex|shared_mutex|condition_variable|thread|semaphore|latch|barrier|future",
          ["src/data_path/*"], [], "no lock and no thread in the data path"),
