@@ -1,7 +1,6 @@
 """Several presence servers on a real etcd: leaders die, sleep and lose their etcd, and no packet is
 lost."""
 
-import re
 import signal
 import time
 
@@ -10,7 +9,9 @@ import world as harness
 from world import (
     CommandFailed,
     EtcdCluster,
+    PresenceCluster,
     consumer_state,
+    epochs_obeyed,
     eventually,
     last_stats,
     newest_sequence,
@@ -30,24 +31,12 @@ class Stage:
         self.world = world
         self.programs = programs
         self.etcd = etcd
-        self.presences = programs.presences(self.etcd.store)
-        self.first_leader = self.await_leader()
+        self.presences = PresenceCluster(programs, self.etcd.store)
+        self.first_leader = self.presences.leader()
         self.data_server = programs.data_server(world.add_data_server("ds1", DRIVER))
         self.pub, self.con = world.add_host("pub"), world.add_host("con")
         self.publisher = self.publish("tv")
         self.consumer = self.consume("tv")
-
-    def leader(self, but=None):
-        """The address of the one that said last that it leads, and has not taken it back."""
-        for address, process in self.presences.items():
-            said = re.findall(r"not leading any more|leading as", process.stderr.text())
-            if address != but and process.running() and said[-1:] == ["leading as"]:
-                return address
-        return None
-
-    def await_leader(self, but=None):
-        """Waits until one leads that is not `but`."""
-        return eventually(lambda: self.leader(but), DEADLINE_S, "a leader")
 
     def publish(self, stream):
         publisher = self.programs.publisher(self.pub, stream, *CONTENT)
@@ -91,18 +80,13 @@ def stage(world, programs):
         yield Stage(world, programs, etcd)
 
 
-def epochs_of(data_server):
-    said = data_server.stderr.text()
-    return [int(epoch) for epoch in re.findall(r"attached to presence .* epoch=(\d+)", said)]
-
-
 def test_a_leader_that_is_killed_is_followed_by_another(stage):
     stage.await_more()
     killed_at = time.monotonic()
-    stage.presences[stage.first_leader].kill()
+    stage.presences.servers[stage.first_leader].kill()
     assert stage.serve_again(killed_at) < SERVICE_BACK_S
-    assert stage.leader() != stage.first_leader
-    first, *_, last = epochs_of(stage.data_server)
+    assert stage.presences.leader() != stage.first_leader
+    first, *_, last = epochs_obeyed(stage.data_server)
     assert last > first
     stage.judge()
 
@@ -110,24 +94,24 @@ def test_a_leader_that_is_killed_is_followed_by_another(stage):
 def test_a_leader_that_ends_hands_over_at_once(stage):
     stage.await_more()
     ended_at = time.monotonic()
-    assert stage.presences[stage.first_leader].stop() == 0
+    assert stage.presences.servers[stage.first_leader].stop() == 0
     assert stage.serve_again(ended_at) < SERVICE_BACK_S / 2
     stage.judge()
 
 
 def test_a_leader_paused_past_its_lease_commands_nobody_when_it_resumes(stage):
     stage.await_more()
-    old = stage.presences[stage.first_leader]
+    old = stage.presences.servers[stage.first_leader]
     paused_at = time.monotonic()
     old.signal(signal.SIGSTOP)
-    new = stage.await_leader(but=stage.first_leader)
+    new = stage.presences.await_leader(but=stage.first_leader)
     assert stage.serve_again(paused_at) < SERVICE_BACK_S
-    before = epochs_of(stage.data_server)
+    before = epochs_obeyed(stage.data_server)
     old.signal(signal.SIGCONT)
     old.wait_for(r"not leading any more", DEADLINE_S, stream="stderr")
-    old.wait_for(rf"following {new}", DEADLINE_S, stream="stderr")
+    eventually(lambda: stage.presences.followed(stage.first_leader) == new, DEADLINE_S, new)
     stage.await_more()
-    assert epochs_of(stage.data_server) == before, "it stays with the new leader"
+    assert epochs_obeyed(stage.data_server) == before, "it stays with the new leader"
     assert stage.programs.server("ds1")["state"] == "attached"
     stage.judge()
 
@@ -144,7 +128,7 @@ def test_without_most_of_etcd_nobody_leads_and_content_flows(stage):
     stage.await_more()
     for number in (0, 1):
         stage.etcd.kill(number)
-    leader = stage.presences[stage.first_leader]
+    leader = stage.presences.servers[stage.first_leader]
     leader.wait_for(r"not leading any more", DEADLINE_S, stream="stderr")
     stage.await_more(2000)
     with pytest.raises(CommandFailed, match="knows of none that does"):
@@ -156,7 +140,7 @@ def test_without_most_of_etcd_nobody_leads_and_content_flows(stage):
 
 
 def test_a_follower_names_the_leader(stage):
-    follower = next(address for address in stage.presences if address != stage.first_leader)
+    follower = next(address for address in stage.presences.servers if address != stage.first_leader)
     words = [stage.programs.path("penstockctl"), "--insecure", "--presence", follower, "status"]
     done = stage.world.presence.run(words, check=False)
     assert done.returncode == 1

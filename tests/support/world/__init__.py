@@ -7,6 +7,8 @@ Run as root. Start reading at namespaces.World.
     processes   run, Process, json_lines: commands and programs, always with a deadline
     programs    how each Penstock program is started and when it is ready
     certificates  Certificates: an authority, and who it vouches for
+    etcd        EtcdCluster: the members of a real etcd
+    leaders     PresenceCluster: presence servers that choose their leader by it
     capture     Capture and the judges that read it (tshark)
     packets     frames built by hand, right or deliberately wrong
     content     our own test content, read by a judge
@@ -17,6 +19,7 @@ from .capture import Capture, Checksums, Datagram, checksums_of, datagrams_of, r
 from .certificates import Certificates
 from .content import PAYLOAD_BYTES, Head, fault_in, heads_of
 from .etcd import EtcdCluster
+from .leaders import PresenceCluster, epochs_obeyed
 from .media import decoded_frames, make_mpegts
 from .namespaces import DRIVERS, DataServerHost, Host, Interrupted, World, WorldError, sweep
 from .packets import FrameSender, UdpFrame
@@ -54,6 +57,7 @@ __all__ = [
     "HeldThread",
     "Host",
     "Interrupted",
+    "PresenceCluster",
     "Process",
     "ProcessFailed",
     "Programs",
@@ -66,6 +70,7 @@ __all__ = [
     "counts_of",
     "datagrams_of",
     "decoded_frames",
+    "epochs_obeyed",
     "eventually",
     "fault_in",
     "heads_of",

@@ -72,6 +72,16 @@ class EtcdCluster:
                 return (number,)
         return None
 
+    def await_all(self):
+        """Waits until every member answers and all have the same leader."""
+
+        def all_agree():
+            answers = [self._status(number) for number in self.members]
+            leaders = {status.get("leader") if status else None for status in answers}
+            return len(leaders) == 1 and leaders != {None}
+
+        eventually(all_agree, _READY_TIMEOUT_S, "an etcd of all its members")
+
     def _status(self, number):
         words = ["etcdctl", "--endpoints", self.address(number), "--command-timeout", "1s"]
         for option, path in self._tls_files().items():
