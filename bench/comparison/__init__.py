@@ -7,6 +7,7 @@
     profile         perf: cycles and instructions per copy by stage, and why each costs what it does
     table           outcomes as a table and as JSON
     environment     the machine a figure belongs to
+    results         where a report goes, and the facts it begins with
     plots, report   SVG by gnuplot; one folder a run
     prepare         tools/setup, meson and ninja where programs are missing
 

@@ -8,6 +8,7 @@ from peers.packages import ensure_packages
 from . import MeasurementFailed, perf, plots
 from .figures import CONSUMERS, LARGE, SMALL
 from .profile import Point, Profile, instructions_by_stage, profile_cycles
+from .results import facts_list
 from .rounds import summary
 from .stages import OWN_STAGES, STAGES
 from .table import json_row, markdown, scaled, table_rows
@@ -93,8 +94,7 @@ def write_report(folder, bench, outcomes, environment, quick=False, say=lambda l
     ensure_packages(plots.PACKAGES)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "compare.json").write_text(compare_json(outcomes))
-    facts = "\n".join(f"- {what}: {text}" for what, text in environment.items())
-    text = _HEAD.format(facts=facts, table=markdown(table_rows(outcomes)))
+    text = _HEAD.format(facts=facts_list(environment), table=markdown(table_rows(outcomes)))
     for name, part in (("sweep", _sweep), ("latency", _latency), ("profile", _profile)):
         say(f"report: {name}")
         try:

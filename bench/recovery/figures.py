@@ -4,6 +4,14 @@ import json
 import math
 from dataclasses import dataclass, field
 
+from comparison.table import aligned
+
+from .leadership import (
+    etcd_leader_is_killed,
+    etcd_quorum_is_lost,
+    leader_is_killed,
+    leader_is_paused,
+)
 from .trials import (
     data_server_dies,
     data_server_is_drained,
@@ -30,12 +38,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Figure:
-    """What --only names. `trial(stage, number, away_s)` plays one; each Part reads its result."""
+    """What --only names. `trial(stage, number, away_s)` plays one; each Part reads its result.
+
+    `on_etcd`: which Stage it needs. `waits`: nearly all of a trial's time nothing is to be done but
+    to wait, so that several stages may play it at once.
+    """
 
     name: str
     title: str
     trial: object = field(repr=False)
     parts: tuple
+    on_etcd: bool = False
+    waits: bool = False
 
 
 @dataclass
@@ -76,16 +90,32 @@ class Row:
         return said | ({"failure": self.failure} if self.failure else {})
 
 
-def _presence_figure(name, title, away_s):
+def _served_parts(name, most_s):
+    return (
+        Part(name, "s", {"p99": most_s}, lambda served: served.new_request_s),
+        Part(f"{name}-lost", "packets", {"p99": 0}, lambda served: served.packets_lost),
+        Part(f"{name}-stops", "STOPs", {"p99": 0}, lambda served: served.stops),
+    )
+
+
+def _presence_figure(name, title, away_s, waits):
     return Figure(
         name,
         title,
         lambda stage, number, wanted_s: presence_is_away(stage, number, away_s(wanted_s)),
-        (
-            Part(name, "s", {"p99": 3.0}, lambda served: served.new_request_s),
-            Part(f"{name}-lost", "packets", {"p99": 0}, lambda served: served.packets_lost),
-            Part(f"{name}-stops", "STOPs", {"p99": 0}, lambda served: served.stops),
-        ),
+        _served_parts(name, 3.0),
+        waits=waits,
+    )
+
+
+def _leader_figure(name, title, trial):
+    stale = Part(f"{name}-stale", "commands", {"p99": 0}, lambda led: led.stale_commands)
+    return Figure(
+        name,
+        title,
+        lambda stage, number, away_s: trial(stage, number),
+        (*_served_parts(name, 6.0), stale),
+        on_etcd=True,
     )
 
 
@@ -115,11 +145,32 @@ FIGURES = (
         "presence-killed",
         "from presence ready again after SIGKILL to a new request served; packets lost, STOPs",
         lambda wanted_s: 0,
+        waits=False,
     ),
     _presence_figure(
         "presence-down-60s",
         f"the same after {AWAY_S} s without presence (--quick: {AWAY_QUICK_S} s)",
         lambda wanted_s: wanted_s,
+        waits=True,
+    ),
+    _leader_figure(
+        "leader-killed",
+        "from SIGKILL of the presence server that leads to a new request served; packets lost, "
+        "STOPs, commands of a stale leader applied",
+        leader_is_killed,
+    ),
+    _leader_figure(
+        "leader-paused",
+        "the same from its SIGSTOP; it resumes when another one leads, with an order at its door",
+        leader_is_paused,
+    ),
+    _leader_figure(
+        "etcd-leader-killed", "the same from SIGKILL of the leader of etcd", etcd_leader_is_killed
+    ),
+    _leader_figure(
+        "etcd-quorum-lost",
+        "2 of 3 members of etcd are down, until nobody leads: the same from when etcd leads again",
+        etcd_quorum_is_lost,
     ),
 )
 
@@ -137,12 +188,15 @@ def as_json(rows):
     return json.dumps([row.as_object() for row in rows], indent=2) + "\n"
 
 
+def table_rows(rows):
+    """The cells of the table, headings first."""
+    return [_HEADINGS, *(_cells(row) for row in rows)]
+
+
 def as_table(rows):
     """The rows as aligned text."""
-    lines = [_HEADINGS] + [_cells(row) for row in rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADINGS))]
-    text = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
-    return "\n".join(text + [f"{row.part.name}: {row.failure}" for row in rows if row.failure])
+    failures = [f"{row.part.name}: {row.failure}" for row in rows if row.failure]
+    return "\n".join([aligned(table_rows(rows)), *failures])
 
 
 def _cells(row):

@@ -31,17 +31,12 @@ class Drained:
 
 def data_server_is_drained(stage):
     """Drains the data server with all the streams; it is back in use afterwards."""
-    drained = stage.settle()
-    before = stage.fresh_stats()
-    stage.drain(drained)
-    stage.settle()
-    after = stage.fresh_stats()
-    gaps = stage.longest_gaps_s(before)
-    stage.uncordon(drained)
-    return Drained(
-        longest_gap_s=max(gaps),
-        packets_lost=max(packets_lost(*pair) for pair in zip(before, after, strict=True)),
-    )
+    watch = Watch(stage)
+    stage.drain(watch.carrier)
+    lost = watch.packets_lost()
+    longest = max(watch.longest_gaps_s())
+    stage.uncordon(watch.carrier)
+    return Drained(longest, lost)
 
 
 def data_server_dies(stage):
@@ -57,27 +52,54 @@ def data_server_stops(stage):
 
 def presence_is_away(stage, number, away_s):
     """Kills presence and starts it again `away_s` later. Returns Served."""
-    stage.settle()
-    before = stage.fresh_stats()
-    stops_before = stage.stops()
+    watch = Watch(stage)
     stage.presence.kill()
     time.sleep(away_s)
-    stream = f"new{number}"
-    publisher, consumer = stage.publish(stream), stage.consume(stream)
+    request = NewRequest(stage, number)
     stage.presence = stage.programs.presence()
     returned_at = time.monotonic()
-    publisher_state(publisher, "transmitting", _SERVICE_TIMEOUT_S)
-    consumer_state(consumer, "receiving", _SERVICE_TIMEOUT_S)
-    served_at = time.monotonic()
-    for process in (consumer, publisher):
-        process.close()
-    stage.settle()
-    after = stage.fresh_stats()
-    return Served(
-        new_request_s=served_at - returned_at,
-        packets_lost=max(packets_lost(*pair) for pair in zip(before, after, strict=True)),
-        stops=stage.stops() - stops_before,
-    )
+    return watch.served(request.served_at() - returned_at)
+
+
+class Watch:
+    """What becomes of the five streams from now on; the stage is settled when it begins."""
+
+    def __init__(self, stage):
+        self.carrier = stage.settle()
+        self._stage = stage
+        self._before = stage.fresh_stats()
+        self._stops = stage.stops()
+
+    def packets_lost(self):
+        """At the worst consumer, once the stage has settled again."""
+        self._stage.settle()
+        after = self._stage.fresh_stats()
+        return max(packets_lost(*pair) for pair in zip(self._before, after, strict=True))
+
+    def longest_gaps_s(self):
+        """Of every consumer, in what it has said of itself; see Stage.longest_gaps_s()."""
+        return self._stage.longest_gaps_s(self._before)
+
+    def served(self, new_request_s):
+        lost = self.packets_lost()
+        return Served(new_request_s, lost, self._stage.stops() - self._stops)
+
+
+class NewRequest:
+    """A stream that nobody knew before and its consumer, both asking from now on."""
+
+    def __init__(self, stage, number):
+        name = f"new{number}"
+        self._publisher, self._consumer = stage.publish(name), stage.consume(name)
+
+    def served_at(self):
+        """Waits until the consumer receives; when that was, by time.monotonic(). Then both end."""
+        publisher_state(self._publisher, "transmitting", _SERVICE_TIMEOUT_S)
+        consumer_state(self._consumer, "receiving", _SERVICE_TIMEOUT_S)
+        served_at = time.monotonic()
+        for process in (self._consumer, self._publisher):
+            process.close()
+        return served_at
 
 
 def _lose_data_server(stage, number):
