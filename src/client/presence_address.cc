@@ -78,4 +78,12 @@ milliseconds reconnect_pause(unsigned attempt, std::uint64_t random) noexcept {
     return milliseconds{whole.count() - static_cast<std::int64_t>(random % (half + 1))};
 }
 
+unsigned next_attempt(unsigned attempt, bool was_up, bool answered) noexcept {
+    constexpr unsigned kAnsweredMost = 3;
+    if (was_up) {
+        return 1;
+    }
+    return answered ? std::min(attempt + 1, kAnsweredMost) : attempt + 1;
+}
+
 }  // namespace penstock

@@ -345,12 +345,16 @@ class SessionThread {
             const std::string address =
                 was_named ? std::exchange(leader_, "")
                           : presence_.addresses[next++ % presence_.addresses.size()];
+            if (!was_named) {
+                // Else it is what the one said who named it, which may be the one that died.
+                retry_after_ = milliseconds{0};
+            }
             const std::string trouble = attempt(address);
             if (stopping_ || rejected_) {
                 return;
             }
             words_.events().on_session(trouble);
-            failures = was_up_ ? 1 : failures + 1;
+            failures = next_attempt(failures, was_up_, retry_after_.count() > 0);
             if (!leader_.empty() && leader_ != address && !was_named) {
                 continue;  // once: two that name each other are no better than one that is away
             }
@@ -390,7 +394,6 @@ class SessionThread {
     /// One session with one presence, from dialling to its end.
     /// Returns: why it ended, one line.
     std::string attempt(const std::string& address) {
-        retry_after_ = milliseconds{0};
         const auto credentials = control::channel_credentials(presence_.tls);
         if (!credentials) {
             return fmt::format("{}; trying again", credentials.error().message);
@@ -479,6 +482,7 @@ class SessionThread {
             return;
         }
         if (!std::exchange(was_up_, true)) {
+            retry_after_ = milliseconds{0};
             words_.events().on_session({});
         }
         words_.on_desired(down_);

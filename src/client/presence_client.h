@@ -34,6 +34,11 @@ Result<void> check_presence(const PresenceAddresses& presence);
 /// of which a random half is taken away. `random`: any 64 bits.
 std::chrono::milliseconds reconnect_pause(unsigned attempt, std::uint64_t random) noexcept;
 
+/// Which attempt in a row the next one is, after the `attempt`-th ended. `was_up`: it was a
+/// session; `answered`: a presence server said when to ask again. One of those that answer is about
+/// to lead, so pauses stay within 400 ms.
+unsigned next_attempt(unsigned attempt, bool was_up, bool answered) noexcept;
+
 /// What a session tells its owner. Thread: the session's; to return quickly.
 template <typename Desired>
 class PresenceEvents {

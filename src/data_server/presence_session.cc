@@ -132,7 +132,10 @@ void PresenceSession::State::run() {
     while (!is_stopping()) {
         const bool was_named = !leader.empty();
         address = was_named ? std::exchange(leader, "") : next_address();
-        retry_after = milliseconds{0};
+        if (!was_named) {
+            retry_after =
+                milliseconds{0};  // else of whoever named it, lest it is the one that died
+        }
         backoff = session(backoff);
         if (!leader.empty() && !was_named) {
             continue;  // once: two that name each other are no better than one that is away
@@ -204,7 +207,7 @@ milliseconds PresenceSession::State::session(milliseconds backoff) {
     call.reset();
     context.reset();
     hand_down(Detached{fmt::format("presence {}: {}", address, why)});
-    return was_welcome ? kBackoffFirst : std::min(backoff * 2, kBackoffMost);
+    return next_backoff(backoff, was_welcome, retry_after.count() > 0);
 }
 
 std::string PresenceSession::State::why_it_ended() {
@@ -278,6 +281,7 @@ void PresenceSession::State::on_read() {
         return on_reject(*reject);
     }
     if (std::holds_alternative<control::DataServerWelcome>(*reply)) {
+        retry_after = milliseconds{0};
         const std::lock_guard lock(mutex);
         welcome = true;
     }
@@ -361,6 +365,10 @@ void PresenceSession::State::wake() {
     if (!std::exchange(alarm_set, true)) {
         alarm.Set(&queue, gpr_now(GPR_CLOCK_MONOTONIC), tag_of(Tag::woken));
     }
+}
+
+milliseconds next_backoff(milliseconds backoff, bool was_welcome, bool answered) noexcept {
+    return was_welcome || answered ? kBackoffFirst : std::min(backoff * 2, kBackoffMost);
 }
 
 Result<std::unique_ptr<PresenceSession>> PresenceSession::start(PresenceSessionConfig config) {

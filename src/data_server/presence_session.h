@@ -5,6 +5,7 @@
 
 #include <penstock/tls.h>
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -19,6 +20,12 @@ struct PresenceSessionConfig {
     TlsFiles tls;                        // read anew for each session; {}: plaintext
     control::DataServerHello hello;      // epoch, generation and clock are set at each hello
 };
+
+/// The pause before dialling again after a session: 100 ms, doubling up to 2 s with each that ended
+/// without a welcome; not if presence was there and said when to ask again (`answered`).
+std::chrono::milliseconds next_backoff(std::chrono::milliseconds backoff,
+                                       bool was_welcome,
+                                       bool answered) noexcept;
 
 /// The data server's session with presence: dials, says hello, carries messages both ways, and
 /// dials again (after 100 ms to 2 s, at random) whenever the session ends. gRPC lives in a thread

@@ -64,6 +64,20 @@ TEST(ReconnectPauseTest, DoublesFromATenthOfASecondToTwoAndVaries) {
     EXPECT_NE(reconnect_pause(5, 17), reconnect_pause(5, 500));
 }
 
+TEST(ReconnectPauseTest, StaysShortWhileSomebodyAnswers) {
+    EXPECT_EQ(next_attempt(7, true, false), 1U);
+    unsigned attempt = 1;
+    for (int times = 0; times < 20; ++times) {
+        // Of three addresses one is dead, which may be named by another.
+        attempt = next_attempt(attempt, false, times % 3 != 0);
+        EXPECT_LE(reconnect_pause(attempt, 0), 800ms);
+    }
+    for (int times = 0; times < 20; ++times) {
+        attempt = next_attempt(attempt, false, false);
+    }
+    EXPECT_EQ(reconnect_pause(attempt, 0), 2000ms);
+}
+
 TEST(VersionGateTest, LetsEachDesiredStateThroughOnce) {
     VersionGate gate;
     EXPECT_TRUE(gate.admit(5, 1));
