@@ -41,7 +41,11 @@ milliseconds Election::stand() {
         return trouble(before.error().message);
     }
     if (before->leader.has_value()) {
-        return follow(before->leader->value);
+        // A leadership of ours that ended while etcd heard nothing: nobody is to wait for it, all
+        // the less as a new leader of etcd lets every lease begin again.
+        if (before->leader->lease != former_lease_ || !keys_.revoke(*former_lease_)) {
+            return follow(before->leader->value);
+        }
     }
     const BootTime asked_at = setting_.now();
     const Result<LeaseTerms> lease = keys_.grant(kLease);
@@ -168,7 +172,8 @@ void Election::lose(const std::string& why) {
     told_.clear();
     has_told_ = true;
     // Only now, when nothing leaves any more.
-    static_cast<void>(keys_.revoke(std::exchange(lease_, 0)));
+    former_lease_ = std::exchange(lease_, 0);
+    static_cast<void>(keys_.revoke(*former_lease_));
 }
 
 milliseconds Election::follow(const std::string& leader) {

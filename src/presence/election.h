@@ -25,8 +25,9 @@ class ElectionEvents {
 /// Who of several presence servers leads: whoever made the leader key, which hangs on a lease of
 /// etcd's. The epoch is the revision that made it, or the one after the epoch in the facts if that
 /// is higher. A leader renews its lease for as long as the key is its own, and lets no command
-/// leave from kMargin before the lease can have ended. It relies on transactions and leases only,
-/// and on no clock of another machine.
+/// leave from kMargin before the lease can have ended. A lease that it lost while etcd was silent
+/// it ends once etcd answers. It relies on transactions and leases only, and on no clock of another
+/// machine.
 class Election {
   public:
     static constexpr std::chrono::seconds kLease{3};
@@ -74,7 +75,8 @@ class Election {
     CommandGate& gate_;
     ElectionEvents& events_;
 
-    std::int64_t lease_ = 0;  // 0: we do not lead
+    std::int64_t lease_ = 0;                    // 0: we do not lead
+    std::optional<std::int64_t> former_lease_;  // lost; etcd may not have heard yet of its end
     BootTime lead_until_;
     std::string told_;  // the leader we told of
     bool has_told_ = false;

@@ -43,6 +43,9 @@ class ScriptedEtcd final : public KeyValueService {
     }
     Result<void> revoke(std::int64_t lease) override {
         revoked.push_back(lease);
+        if (is_down) {
+            return down();
+        }
         if (keys.leader.has_value() && keys.leader->lease == lease) {
             keys.leader.reset();
         }
@@ -391,6 +394,29 @@ TEST_F(ElectionTest, ExtendsNothingWhileItCannotSeeWhoseTheKeyIs) {
     EXPECT_FALSE(may_command()) << "the lease was renewed, but not for us";
     election_.turn();
     EXPECT_THAT(told_, ElementsAre("won 41", "follows "));
+}
+
+TEST_F(ElectionTest, HasNobodyWaitForItsLeaseOnceEtcdAnswersAgain) {
+    election_.turn();
+    etcd_.is_down = true;
+    now_ += 2'500ms;
+    election_.turn();
+    EXPECT_TRUE(etcd_.keys.leader.has_value()) << "etcd has not heard of the end";
+    etcd_.is_down = false;
+    election_.turn();
+    EXPECT_THAT(told_, ElementsAre("won 41", "follows ", "won 43"));
+}
+
+TEST_F(ElectionTest, EndsNobodyElsesLease) {
+    election_.turn();
+    etcd_.is_down = true;
+    now_ += 2'500ms;
+    election_.turn();
+    etcd_.is_down = false;
+    other_leads();
+    election_.turn();
+    EXPECT_THAT(told_, ElementsAre("won 41", "follows ", "follows 10.0.0.2:7400"));
+    EXPECT_THAT(etcd_.revoked, ElementsAre(1)) << "its own, when it lost it";
 }
 
 TEST_F(ElectionTest, ResignsWithoutLettingOthersWait) {
