@@ -51,8 +51,10 @@ class FullRings {
             ring_of(i).push({.packet = packets[i],
                              .payload_bytes = kPayloadBytes,
                              .payload_sum = 0,
-                             .arrival_ticks = 0});
+                             .arrival_ticks = 0},
+                            freed_);
         }
+        freed_.flush();
         pushed_ += packets.size();
     }
     [[nodiscard]] std::uint64_t pushed() const noexcept { return pushed_; }
@@ -73,6 +75,7 @@ class FullRings {
     }
 
     PacketPool& pool_;
+    FreedPackets freed_;
     std::vector<Slot> slots_;
     std::vector<StreamRing> rings_;
     std::uint64_t pushed_ = 0;

@@ -166,6 +166,7 @@ PacketCount Replicate::to_consumers(Ticks now) noexcept {
         }
     }
     counters_.copies.add(std::exchange(made_, 0));
+    freed_.flush();
     return offered;
 }
 
@@ -230,7 +231,7 @@ bool Replicate::has_more(const Stream& stream) noexcept {
         }
     }
     if (stream.keeps_history) {
-        stream.ring.push(slot);
+        stream.ring.push(slot, freed_);
         ++stream.cursor.sequence;
     }
     stream.sent_at_once.packets += 1;
@@ -278,7 +279,7 @@ std::size_t Replicate::pass(Stream& stream, ContentBurst content) noexcept {
     const std::size_t count = count_alike(content.first(std::min(room, content.size())));
     const CopyRun run{
         .stream = &stream,
-        .flow = &stream.groups[port].record_at(0),
+        .one_flow = true,  // the first: nothing of its group is touched
         .copies = static_cast<std::uint32_t>(count),
         .payload_bytes = content.front().payload_bytes,
         .frame_bytes = std::uint32_t{source.common.header_bytes} + content.front().payload_bytes};

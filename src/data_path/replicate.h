@@ -67,6 +67,8 @@ class Replicate {
         active_.append(stream);
     }
 
+    /// Where what rings let go is gathered, until the end of to_consumers().
+    [[nodiscard]] FreedPackets& freed() noexcept { return freed_; }
     /// One turn: every active stream at most a quantum, all together about kTurnCopies; of each,
     /// its helpers are given what they have yet to get before its own copies are made.
     /// Returns: copies due, whether they could be made or not, and packets given.
@@ -102,12 +104,12 @@ class Replicate {
                         const Slot& slot,
                         FanoutCursor& cursor,
                         PacketCount copies_max) noexcept;
-    /// Copies of one packet, at most `run.copies` of them, to flows whose headers lie side by side;
-    /// none, with DropReason::no_copy_mbuf, if there are no mbufs. Returns: copies due.
     [[nodiscard]] CopyShape shape_of(const Slot& slot, std::uint8_t port) const noexcept;
     [[nodiscard]] CopySource source_of(const Stream& stream, std::uint8_t port) const noexcept {
         return {.common = common_[port], .udp_port = to_network(stream.udp_port)};
     }
+    /// Copies of one packet, at most `run.copies` of them, to flows whose headers lie side by side;
+    /// none, with DropReason::no_copy_mbuf, if there are no mbufs. Returns: copies due.
     std::uint32_t copy(const Slot& slot,
                        std::uint8_t port,
                        const FlowHeaders* headers,
@@ -125,6 +127,7 @@ class Replicate {
     Tx& tx_;
     std::array<CommonHeaders, kPortsMax> common_;  // of each port
     ActiveStreams active_;
+    FreedPackets freed_;
     bool behind_ = false;
     PacketCount made_ = 0;  // in this turn
 };

@@ -133,7 +133,7 @@ void store_shared(std::span<const SharedPacket> packets,
             continue;
         }
         counters.taken_to_help.add(1);
-        share.ring.push(shared.slot);
+        share.ring.push(shared.slot, replicate.freed());
         replicate.activate(share);
     }
 }

@@ -24,15 +24,17 @@ StreamRing::StreamRing(std::span<Slot> slots,
 
 PacketCount StreamRing::release(PacketCount packets) noexcept {
     const PacketCount count = std::min(packets, this->packets());
+    FreedPackets freed;
     for (PacketCount i = 0; i < count; ++i) {
-        evict_oldest();
+        evict_oldest(freed);
     }
     return count;
 }
 
 void StreamRing::release_before(Sequence sequence) noexcept {
+    FreedPackets freed;
     while (oldest_ < sequence) {
-        evict_oldest();
+        evict_oldest(freed);
     }
 }
 
@@ -81,14 +83,15 @@ void prefetch(ContentBurst content) noexcept {
 }
 
 /// `run`: packets of one stream.
-void push(Stream& stream, ContentBurst run, Ticks now) noexcept {
+void push(Stream& stream, ContentBurst run, Ticks now, FreedPackets& freed) noexcept {
     stream.totals.packets_in += run.size();
     for (const Content& arrived : run) {
         stream.totals.bytes_in += arrived.payload_bytes;
         stream.ring.push({.packet = arrived.packet,
                           .payload_bytes = arrived.payload_bytes,
                           .payload_sum = arrived.payload_sum,
-                          .arrival_ticks = now});
+                          .arrival_ticks = now},
+                         freed);
     }
 }
 
@@ -106,7 +109,7 @@ PacketCount store(ContentBurst content, Ticks now, Replicate& replicate) noexcep
         if (!content.empty()) {
             const ContentBurst run = content.first(run_length(content));
             Stream& stream = *run[0].stream;
-            push(stream, run, now);
+            push(stream, run, now, replicate.freed());
             replicate.activate(stream);
             content = content.subspan(run.size());
         }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "data_path/burst.h"
+#include "data_path/freed_packets.h"
 
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
@@ -42,11 +43,11 @@ class StreamRing {
 
     /// Stores a packet and evicts what no longer fits.
     /// Owns: takes the reference in `slot`. Evicted packets may be in flight: one reference each is
-    ///       given back, never waited for.
-    void push(const Slot& slot) noexcept {
+    ///       given back, never waited for. `freed` takes those that were the ring's alone.
+    void push(const Slot& slot, FreedPackets& freed) noexcept {
         while (packets() > 0 &&
                (packets() >= packets_max_ || bytes_ + slot.payload_bytes > bytes_max_)) {
-            evict_oldest();
+            evict_oldest(freed);
         }
         slots_[next_ & mask_] = slot;
         bytes_ += slot.payload_bytes;
@@ -82,7 +83,7 @@ class StreamRing {
     [[nodiscard]] Sequence first_within(Ticks age, Ticks now) const noexcept;
 
   private:
-    void evict_oldest() noexcept {
+    void evict_oldest(FreedPackets& freed) noexcept {
         // Those to go soon were last touched a whole ring ago: both their cache lines have left.
         // One with every packet: more at once than a CPU can wait for would hold it up.
         constexpr Sequence kPrefetchAhead = 8;
@@ -95,7 +96,7 @@ class StreamRing {
         rte_mbuf* packet = oldest.packet;
         // One segment with no other behind it, as its pool wants it: nothing has to be set right.
         if (rte_mbuf_refcnt_read(packet) == 1 && RTE_MBUF_DIRECT(packet)) [[likely]] {
-            rte_mempool_put(packet->pool, packet);
+            freed.add(packet);
         } else {
             rte_pktmbuf_free_seg(packet);
         }

@@ -135,7 +135,9 @@ void Tx::count_lost_copies(const CopyRun& run, std::uint8_t port, std::uint32_t 
     const FlowGroup& group = run.stream->groups[port];
     for (std::uint32_t i = first; i < run.copies; ++i) {
         // They are in the flow's counts already, or will be when the packet is through.
-        FlowRecord& flow = run.flow != nullptr ? *run.flow : group.record_at(run.position + i);
+        FlowRecord& flow = run.flow != nullptr
+                               ? *run.flow
+                               : group.record_at(run.position + (run.one_flow ? 0 : i));
         flow.lost_base += 1;
         flow.copies_base -= 1;
         flow.copy_bytes_base -= run.payload_bytes;

@@ -20,6 +20,7 @@ struct CopyRun {
     Stream* stream = nullptr;    // nullptr: control's own frame
     FlowRecord* flow = nullptr;  // all copies are its own; nullptr: of live flows, one each
     std::uint32_t position = 0;  // of the first of those, in the group of the port they leave by
+    bool one_flow = false;       // all are that first one's
     std::uint32_t copies = 0;
     std::uint32_t payload_bytes = 0;
     std::uint32_t frame_bytes = 0;

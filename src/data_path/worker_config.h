@@ -24,7 +24,7 @@ struct WorkerPort {
     rte_mempool* copies;  // outgoing mbufs of this worker, without private area: headers,
                           // and inline payloads
     MacAddress mac;
-    IpAddress address;  // the data address: what is sent to it is ours
+    IpAddress address;  // the data address: what is sent to it is ours, and what copies come from
 };
 
 struct WorkerConfig {

@@ -65,9 +65,11 @@ PoolDemand demand_of(const DataServerConfig& config, std::span<const PortInfo> p
     const std::uint64_t flows =
         std::min(config.consumers_max * flow_bytes, config.memory_bytes / 8);
     // Streams without history have rings that little memory for packets stands behind.
+    const std::uint64_t groups_bytes =
+        ports.size() * (sizeof(FlowGroup) + sizeof(FlowPlaces<kFewFlows>));
     const std::uint64_t streams =
         config.ring_packets == 0
-            ? config.streams_max * (sizeof(Stream) + kUnkeptPackets * sizeof(Slot))
+            ? config.streams_max * (sizeof(Stream) + groups_bytes + kUnkeptPackets * sizeof(Slot))
             : 0;
     demand.other_bytes = kMemoryForRings + flows + streams +
                          control_mbufs(config) * std::uint64_t{RTE_MBUF_DEFAULT_BUF_SIZE + 256};

@@ -23,7 +23,6 @@ constexpr std::uint64_t kPayloadBytesMax = 65'535 - 20 - 8;
 template <typename T>
 T* allocate(std::size_t count, int socket) noexcept {
     return static_cast<T*>(
-        // NOLINTNEXTLINE(bugprone-sizeof-expression): a directory's elements are pointers
         rte_zmalloc_socket("penstock", count * sizeof(T), kCacheLineBytes, socket));
 }
 

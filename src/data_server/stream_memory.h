@@ -4,24 +4,16 @@
 #include "data_path/mailbox.h"
 #include "data_path/stream.h"
 
-#include <penstock/ids.h>
 #include <penstock/result.h>
 
 #include <array>
 #include <cstdint>
 #include <deque>
 #include <optional>
-#include <span>
 #include <unordered_map>
 #include <vector>
 
 namespace penstock {
-
-/// A port of ours as copies leave from it.
-struct LocalPort {
-    MacAddress mac;
-    IpAddress address;
-};
 
 struct StreamSpec {
     std::uint16_t udp_port = 0;

@@ -19,6 +19,12 @@
 
 namespace penstock {
 
+/// A port of ours as copies leave from it.
+struct LocalPort {
+    MacAddress mac;
+    IpAddress address;
+};
+
 struct StreamTableConfig {
     std::uint16_t udp_port_first = 20'000;
     std::uint16_t udp_port_last = 29'999;

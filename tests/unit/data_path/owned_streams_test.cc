@@ -28,11 +28,13 @@ class EvictionTest : public testing::Test {
     Stream& add(std::uint32_t packets, Ticks age) {
         Stream& stream = streams_.emplace_back();
         stream.ring = StreamRing{slots_.emplace_back(64), 64, 1'000'000};
+        FreedPackets freed;
         for (std::uint32_t i = 0; i < packets; ++i) {
             stream.ring.push({.packet = rte_pktmbuf_alloc(pool_.get()),
                               .payload_bytes = 10,
                               .payload_sum = 0,
-                              .arrival_ticks = kNow - age + i});
+                              .arrival_ticks = kNow - age + i},
+                             freed);
         }
         stream.cursor.sequence = stream.ring.next();
         owned_.add(stream);

@@ -24,8 +24,10 @@ class StreamRingTest : public testing::Test {
     rte_mbuf* push(std::uint16_t bytes = 10, Ticks arrival = 0) {
         rte_mbuf* packet = rte_pktmbuf_alloc(pool_.get());
         EXPECT_NE(packet, nullptr);
+        FreedPackets freed;
         ring_.push(
-            {.packet = packet, .payload_bytes = bytes, .payload_sum = 0, .arrival_ticks = arrival});
+            {.packet = packet, .payload_bytes = bytes, .payload_sum = 0, .arrival_ticks = arrival},
+            freed);
         return packet;
     }
 
@@ -153,6 +155,40 @@ TEST_F(StreamRingTest, RefusesSlotsItCannotIndex) {
     EXPECT_DEATH((StreamRing{twelve, 12, 100}), "check failed");
     EXPECT_DEATH((StreamRing{slots_, 17, 100}), "check failed");
     EXPECT_DEATH((StreamRing{slots_, 0, 100}), "check failed");
+}
+
+TEST_F(StreamRingTest, WhatItLetsGoIsBackInItsPoolOnceItIsFlushed) {
+    FreedPackets freed;
+    make_ring(8);
+    std::vector<rte_mbuf*> held;
+    for (unsigned i = 0; i < 100; ++i) {
+        rte_mbuf* packet = rte_pktmbuf_alloc(pool_.get());
+        if (i % 10 == 0) {
+            rte_mbuf_refcnt_update(packet, 1);
+            held.push_back(packet);
+        }
+        ring_.push({.packet = packet, .payload_bytes = 1, .payload_sum = 0, .arrival_ticks = 0},
+                   freed);
+    }
+    EXPECT_GT(pool_.in_use(), 8U + held.size());
+    freed.flush();
+    EXPECT_EQ(pool_.in_use(), 8U + held.size());
+    for (rte_mbuf* packet : held) {
+        rte_pktmbuf_free_seg(packet);
+    }
+    ring_.release(8);
+    EXPECT_EQ(pool_.in_use(), 0U);
+}
+
+TEST_F(StreamRingTest, PacketsOfTwoPoolsGoBackEachToItsOwn) {
+    PacketPool other = PacketPool::create("stream_ring_other", 63, 256, 0).value();
+    FreedPackets freed;
+    for (unsigned i = 0; i < 50; ++i) {
+        freed.add(rte_pktmbuf_alloc(i % 3 == 0 ? other.get() : pool_.get()));
+    }
+    freed.flush();
+    EXPECT_EQ(pool_.in_use(), 0U);
+    EXPECT_EQ(other.in_use(), 0U);
 }
 
 }  // namespace
