@@ -360,7 +360,8 @@ class SessionThread {
             }
             leader_.clear();
             random = random_u64();
-            pause(std::max(reconnect_pause(failures, random), retry_after_));
+            // All who were told the same do not come at the same time.
+            pause(retry_after_ + reconnect_pause(failures, random));
         }
     }
 

@@ -35,8 +35,8 @@ Result<void> check_presence(const PresenceAddresses& presence);
 std::chrono::milliseconds reconnect_pause(unsigned attempt, std::uint64_t random) noexcept;
 
 /// Which attempt in a row the next one is, after the `attempt`-th ended. `was_up`: it was a
-/// session; `answered`: a presence server said when to ask again. One of those that answer is about
-/// to lead, so pauses stay within 400 ms.
+/// session; `answered`: a presence server said when to ask again. That is waited for first, so what
+/// comes on top stays within 400 ms.
 unsigned next_attempt(unsigned attempt, bool was_up, bool answered) noexcept;
 
 /// What a session tells its owner. Thread: the session's; to return quickly.

@@ -31,8 +31,10 @@ SessionId speaker_of(const Event& event) {
 /// all: what has been posted by then is taken at once, instead of one event at each change of
 /// threads. Only speed depends on it.
 void let_posters_go_on() {
-    const sched_param none{};
-    ::pthread_setschedparam(::pthread_self(), SCHED_BATCH, &none);
+    if (::sched_getscheduler(0) == SCHED_OTHER) {  // else an operator has chosen for all of us
+        const sched_param none{};
+        ::pthread_setschedparam(::pthread_self(), SCHED_BATCH, &none);
+    }
 }
 
 /// Whoever posts it can do without, or try again.

@@ -52,6 +52,7 @@ milliseconds Election::stand() {
     if (!lease) {
         return trouble(lease.error().message);
     }
+    former_lease_ = lease->id;  // unless we come to lead by it
     const Result<ElectionKeys> after = keys_.campaign(setting_.address, lease->id);
     if (!after || !after->leader.has_value()) {
         // It may have been won all the same: without the lease it is not.
@@ -105,6 +106,7 @@ milliseconds Election::begin(const KeyValue& leader,
         return give_up("etcd answers too slowly to lead by it");
     }
     lease_ = lease.id;
+    former_lease_.reset();
     retry_ = kRetryFirst;
     trouble_.clear();
     has_told_ = false;

@@ -16,6 +16,8 @@ namespace {
 using etcdserverpb::Compare;
 using std::chrono::milliseconds;
 
+// Finding out why TLS fails must not cost a leader its lease.
+constexpr milliseconds kTlsQuestionMost{200};
 // Of all members together, where nothing hangs on it.
 constexpr milliseconds kAllCallsMost{5'000};
 
@@ -93,7 +95,7 @@ struct EtcdSession::Members {
                                                      failed->address,
                                                      tls,
                                                      kTlsOptions,
-                                                     std::min(left(), control::kTlsQuestionMost)))};
+                                                     std::min(left(), kTlsQuestionMost)))};
     }
 
     void add_reads(etcdserverpb::TxnRequest& request, bool is_success) const {

@@ -60,7 +60,7 @@ class PeerCall {
 };
 
 /// What is different between the three kinds of peers. kIncomingBytes: what an ordinary message of
-/// it takes in memory, without an allocation; a load report of several workers and ten streams.
+/// it takes in memory; of a data server a load report of several workers and ten streams.
 struct DataServerCall {
     using Up = v1::DataServerUp;
     using Down = v1::DataServerDown;
@@ -355,8 +355,8 @@ class PeerReactor final : public PeerCall,
                 outgoing_ = std::move(*place);
                 place.reset();
                 is_writing_ = true;
+                calls_.bytes().sent += outgoing_.ByteSizeLong();
                 this->StartWrite(&outgoing_);
-                calls_.bytes().sent += static_cast<std::uint64_t>(outgoing_.GetCachedSize());
                 return;
             }
         }

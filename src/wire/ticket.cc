@@ -118,6 +118,8 @@ TicketSealer::TicketSealer(const TicketKey& key) noexcept
     static_assert(alignof(KeyedHash) <= alignof(std::uint64_t));
 }
 
+TicketSealer::~TicketSealer() { sodium_memzero(keyed_.data(), keyed_.size()); }
+
 void TicketSealer::seal(Ticket& ticket) const noexcept {
     ticket.version = kTicketVersion;
     ticket.mac = finish_mac(std::bit_cast<KeyedHash>(keyed_), ticket);

@@ -68,6 +68,9 @@ SessionKey derive_session_key(const TicketKey& key, std::uint64_t ticket_nonce) 
 class TicketSealer {
   public:
     explicit TicketSealer(const TicketKey& key) noexcept;
+    TicketSealer(const TicketSealer&) noexcept = default;
+    TicketSealer& operator=(const TicketSealer&) noexcept = default;
+    ~TicketSealer();  // leaves nothing of the key behind
 
     /// Sets the version and the MAC of a filled ticket.
     void seal(Ticket& ticket) const noexcept;
