@@ -135,10 +135,10 @@ class TimerQueue {
     Span take_front(MonotonicTime now) {
         const auto first = queue_.begin();
         Span& span = first->second;
-        const auto later = std::ranges::partition(
-            span, [now](const Queued& queued) { return queued.first > now; });
-        Span taken(later.begin(), later.end());
-        span.erase(later.begin(), later.end());
+        const auto taken_from = std::partition(
+            span.begin(), span.end(), [now](const Queued& queued) { return queued.first > now; });
+        Span taken(taken_from, span.end());
+        span.erase(taken_from, span.end());
         queued_ -= taken.size();
         if (span.empty()) {
             queue_.erase(first);
