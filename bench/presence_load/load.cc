@@ -20,43 +20,30 @@ constexpr std::size_t kOpeningMost = 64;
 // Streams that consumers who stay share: what a stream takes is not theirs.
 constexpr std::size_t kWatchedMost = 10;
 
-gpr_timespec deadline_at(MonotonicTime at) {
-    const auto left = std::chrono::ceil<std::chrono::microseconds>(at - monotonic_now());
-    return gpr_time_add(
-        gpr_now(GPR_CLOCK_MONOTONIC),
-        gpr_time_from_micros(std::max<std::int64_t>(left.count(), 0), GPR_TIMESPAN));
-}
-
 std::string waiting_stream(std::size_t number) { return fmt::format("waiting/{}", number); }
 
 /// An operator's question for all data servers.
-class ListServers final : public Reactor {
+class ListServers final : public PeerCall<v1::ListServersRequest, v1::ListServersReply> {
   public:
-    ListServers(const std::shared_ptr<grpc::Channel>& channel, grpc::CompletionQueue& queue) {
-        reader_ = v1::Operators::NewStub(channel)->AsyncListServers(
-            &context_, v1::ListServersRequest(), &queue);
-        reader_->Finish(&reply_, &status_, &tag_);
+    explicit ListServers(const std::shared_ptr<Connection>& connection) {
+        open(connection, "/penstock.v1.Operators/ListServers");
+        write({});
+        end();
     }
-    void react(Operation /*operation*/, bool /*ok*/) override { is_over_ = true; }
 
     [[nodiscard]] bool is_over() const noexcept { return is_over_; }
-    [[nodiscard]] std::optional<std::uint64_t> reports() const {
-        if (!status_.ok()) {
-            return std::nullopt;
-        }
-        std::uint64_t sum = 0;
-        for (const v1::ServerInfo& server : reply_.servers()) {
-            sum += server.load().sequence();
-        }
-        return sum;
-    }
+    [[nodiscard]] std::optional<std::uint64_t> reports() const noexcept { return reports_; }
 
   private:
-    Tag tag_{this, Operation::finish};
-    grpc::ClientContext context_;
-    std::unique_ptr<grpc::ClientAsyncResponseReader<v1::ListServersReply>> reader_;
-    v1::ListServersReply reply_;
-    grpc::Status status_;
+    void on_message(const v1::ListServersReply& reply) override {
+        reports_ = 0;
+        for (const v1::ServerInfo& server : reply.servers()) {
+            *reports_ += server.load().sequence();
+        }
+    }
+    void on_end() override { is_over_ = true; }
+
+    std::optional<std::uint64_t> reports_;
     bool is_over_ = false;
 };
 
@@ -92,29 +79,11 @@ struct Load::Askers {
     }
 };
 
-Load::Load(Surroundings surroundings, std::function<void()> mark)
-    : surroundings_(std::move(surroundings)),
+Load::Load(Surroundings& surroundings, std::function<void()> mark)
+    : surroundings_(surroundings),
       mark_(std::move(mark)),
       said_until_(monotonic_now()),
-      operators_(connect(surroundings_)) {
-    surroundings_.queue = &queue_;
-}
-
-Load::~Load() {
-    const auto end_all = [](auto& peers) {
-        for (auto& peer : peers) {
-            peer->cancel();
-        }
-    };
-    end_all(servers_);
-    end_all(publishers_);
-    end_all(consumers_);
-    queue_.Shutdown();
-    void* tag = nullptr;
-    bool ok = false;
-    while (queue_.Next(&tag, &ok)) {  // nothing is written any more
-    }
-}
+      operators_(connect(surroundings_)) {}
 
 bool Load::add_servers(std::size_t count, std::size_t streams, std::size_t active) {
     const std::size_t all = servers_.size() + count;
@@ -157,7 +126,6 @@ bool Load::add_consumers(std::size_t count) {
     }
     for (std::size_t i = 0; i < count; ++i) {
         consumers_.push_back(std::make_unique<ConsumerPeer>(
-            surroundings_,
             connect(surroundings_),
             waiting_stream(consumers_.size() % std::min(publishers_.size(), kWatchedMost)),
             [](ConsumerPeer& /*peer*/, std::chrono::nanoseconds /*took*/) {}));
@@ -176,13 +144,12 @@ bool Load::add_consumers(std::size_t count) {
 LoadCounts Load::request(std::chrono::nanoseconds duration,
                          std::size_t outstanding,
                          std::size_t connection_count) {
-    const auto channels = connections(connection_count);
+    const auto connected = connections(connection_count);
     Askers askers;
     askers.peers.resize(outstanding);
     std::function<void(std::size_t)> ask = [&](std::size_t place) {
         askers.peers[place] = std::make_unique<ConsumerPeer>(
-            surroundings_,
-            channels[place % channels.size()],
+            connected[place % connected.size()],
             any_stream(),
             [&, place](ConsumerPeer& /*peer*/, std::chrono::nanoseconds took) {
                 askers.count(took);
@@ -201,12 +168,11 @@ LoadCounts Load::request(std::chrono::nanoseconds duration,
 LoadCounts Load::renew(std::chrono::nanoseconds duration,
                        std::size_t outstanding,
                        std::size_t connection_count) {
-    const auto channels = connections(connection_count);
+    const auto connected = connections(connection_count);
     Askers askers;
     for (std::size_t place = 0; place < outstanding; ++place) {
         askers.peers.push_back(
-            std::make_unique<ConsumerPeer>(surroundings_,
-                                           channels[place % channels.size()],
+            std::make_unique<ConsumerPeer>(connected[place % connected.size()],
                                            any_stream(),
                                            [&](ConsumerPeer& peer, std::chrono::nanoseconds took) {
                                                askers.count(took);
@@ -253,22 +219,9 @@ bool Load::work(std::chrono::nanoseconds patience, const std::function<bool()>& 
             return false;
         }
         say_what_is_due();
-        take_operations(std::min(until, said_until_ + kLook));
+        surroundings_.network.poll(std::min(until, said_until_ + kLook));
     }
     return true;
-}
-
-/// Takes what there is, and waits for it until `until` if there is nothing.
-void Load::take_operations(MonotonicTime until) {
-    void* tag = nullptr;
-    bool ok = false;
-    while (queue_.AsyncNext(&tag, &ok, deadline_at(until)) == grpc::CompletionQueue::GOT_EVENT) {
-        const auto* what = static_cast<const Tag*>(tag);
-        what->reactor->react(what->operation, ok);
-        if (monotonic_now() >= until) {
-            return;
-        }
-    }
 }
 
 void Load::say_what_is_due() {
@@ -292,7 +245,7 @@ void Load::say_what_is_due() {
 }
 
 std::optional<std::uint64_t> Load::reports_taken() {
-    ListServers question(operators_, queue_);
+    ListServers question(operators_);
     work(kPatience, [&] { return question.is_over(); });
     return question.reports();
 }
@@ -301,12 +254,12 @@ std::string Load::any_stream() {
     return stream_name(random_() % std::max<std::size_t>(streams_, 1));
 }
 
-std::vector<std::shared_ptr<grpc::Channel>> Load::connections(std::size_t count) const {
-    std::vector<std::shared_ptr<grpc::Channel>> channels;
+std::vector<std::shared_ptr<Connection>> Load::connections(std::size_t count) {
+    std::vector<std::shared_ptr<Connection>> connected;
     for (std::size_t i = 0; i < count; ++i) {
-        channels.push_back(connect(surroundings_));
+        connected.push_back(connect(surroundings_));
     }
-    return channels;
+    return connected;
 }
 
 }  // namespace penstock::bench

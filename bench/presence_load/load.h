@@ -31,9 +31,9 @@ struct LoadCounts {
 /// that works on something, data servers report ten times a second and the others beat once.
 class Load {
   public:
-    /// `mark` is called when a measurement begins and when it ends.
-    Load(Surroundings surroundings, std::function<void()> mark);
-    ~Load();
+    /// `surroundings` must outlive this. `mark` is called when a measurement begins and when it
+    /// ends.
+    Load(Surroundings& surroundings, std::function<void()> mark);
     Load(const Load&) = delete;
     Load& operator=(const Load&) = delete;
 
@@ -61,17 +61,15 @@ class Load {
   private:
     struct Askers;
 
-    void take_operations(MonotonicTime until);
     void say_what_is_due();
     LoadCounts measure(std::chrono::nanoseconds duration, Askers& askers);
     /// Sum over all data servers of the number of their newest load report.
     std::optional<std::uint64_t> reports_taken();
     std::string any_stream();
-    std::vector<std::shared_ptr<grpc::Channel>> connections(std::size_t count) const;
+    std::vector<std::shared_ptr<Connection>> connections(std::size_t count);
 
-    Surroundings surroundings_;
+    Surroundings& surroundings_;
     const std::function<void()> mark_;
-    grpc::CompletionQueue queue_;
     std::vector<std::unique_ptr<DataServerPeer>> servers_;
     std::vector<std::unique_ptr<PublisherPeer>> publishers_;
     std::vector<std::unique_ptr<ConsumerPeer>> consumers_;
@@ -80,7 +78,7 @@ class Load {
     MonotonicTime said_until_;
     std::uint64_t reports_ = 0;
     std::uint64_t held_up_ = 0;
-    std::shared_ptr<grpc::Channel> operators_;
+    std::shared_ptr<Connection> operators_;
 };
 
 }  // namespace penstock::bench

@@ -12,13 +12,11 @@
 #include "base/options.h"
 #include "base/tls_options.h"
 #include "presence_load/load.h"
-#include "rpc/tls.h"
+#include "rpc/tls_files.h"
 #include "wire/ticket.h"
 
 #include <fmt/format.h>
-#include <grpc/support/log.h>
 
-#include <absl/synchronization/mutex.h>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -119,11 +117,32 @@ std::string answer(Load& load, const std::string& line) {
                                      : load.renew(duration, outstanding, connections));
 }
 
+Result<void> prepare(Surroundings& surroundings, const std::string& presence, const TlsFiles& tls) {
+    const Result<Endpoint> endpoint = parse_endpoint(presence);
+    if (!endpoint) {
+        return endpoint.error();
+    }
+    surroundings.presence = *endpoint;
+    if (!tls.any()) {
+        return {};
+    }
+    const auto material = control::read_tls(tls, false);
+    if (!material) {
+        return material.error();
+    }
+    auto context = control::TlsContext::of_caller(*material, to_string(endpoint->ip));
+    if (!context) {
+        return std::move(context).error();
+    }
+    surroundings.tls = std::move(context).value();
+    return {};
+}
+
 int run(int argc, char** argv) {
-    Surroundings surroundings;
+    std::string presence;
     TlsFiles tls;
     Options options(kProgram, "peers of a presence server by the thousand, told by a program");
-    options.positional("presence", surroundings.presence, "HOST:PORT of the presence server");
+    options.positional("presence", presence, "IP:PORT of the presence server");
     add_caller_tls_options(options, tls);
     const auto outcome = options.parse(argc, argv);
     if (!outcome) {
@@ -135,13 +154,10 @@ int run(int argc, char** argv) {
     if (!initialise_cryptography()) {
         return fail(kProgram, {ErrorCode::system, "libsodium could not be initialised"});
     }
-    auto credentials = control::channel_credentials(tls);
-    if (!credentials) {
-        return fail(kProgram, credentials.error());
+    Surroundings surroundings;
+    if (const Result<void> ready = prepare(surroundings, presence, tls); !ready) {
+        return fail(kProgram, ready.error());
     }
-    surroundings.credentials = std::move(credentials).value();
-    gpr_set_log_function([](gpr_log_func_args*) {});
-    absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);  // as presence does
     Load load(surroundings, [] {
         fmt::print("{}\n", R"({"mark": true})");
         std::fflush(stdout);

@@ -92,30 +92,25 @@ v1::DataServerUp load_of(std::size_t first_stream, std::size_t active) {
 
 }  // namespace
 
-std::shared_ptr<grpc::Channel> connect(const Surroundings& surroundings) {
-    grpc::ChannelArguments arguments;
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    return grpc::CreateCustomChannel(surroundings.presence, surroundings.credentials, arguments);
+std::shared_ptr<Connection> connect(Surroundings& surroundings) {
+    return std::make_shared<Connection>(surroundings.network,
+                                        surroundings.presence,
+                                        surroundings.tls ? &*surroundings.tls : nullptr);
 }
 
 std::string stream_name(std::size_t number) {
     return fmt::format("studio-{}/camera-{}", number % 100, number);
 }
 
-DataServerPeer::DataServerPeer(const Surroundings& surroundings,
+DataServerPeer::DataServerPeer(Surroundings& surroundings,
                                std::size_t number,
                                std::size_t streams,
                                std::size_t active)
     : name_(fmt::format("rack{:02}-ds{:04}", number / 40, number)),
       address_(data_address(number)),
       load_(load_of(number * streams, active)) {
-    open(
-        [&, channel = connect(surroundings)](grpc::ClientContext* context) {
-            return v1::DataServers::NewStub(channel)->PrepareAsyncSession(context,
-                                                                          surroundings.queue);
-        },
-        hello_of(name_, address_));
+    open(connect(surroundings), "/penstock.v1.DataServers/Session");
+    write(hello_of(name_, address_));
     for (std::size_t i = 0; i < streams; ++i) {
         const std::string name = stream_name(number * streams + i);
         v1::DataServerUp up;
@@ -128,11 +123,11 @@ DataServerPeer::DataServerPeer(const Surroundings& surroundings,
         report.mutable_publisher_address()->set_ip(address_of(0x0a640001));
         report.mutable_publisher_address()->set_port(5000);
         ports_[report.stream_id()] = port_++;
-        write(std::move(up));
+        write(up);
     }
     v1::DataServerUp done;
     done.mutable_reports_done();
-    write(std::move(done));
+    write(done);
 }
 
 bool DataServerPeer::report() {
@@ -168,11 +163,11 @@ void DataServerPeer::on_message(const v1::DataServerDown& message) {
         opened.mutable_endpoint()->set_ip(address_);
         opened.mutable_endpoint()->set_port(port->second);
     }
-    write(std::move(up));
+    write(up);
     is_attached_ = true;
 }
 
-PublisherPeer::PublisherPeer(const Surroundings& surroundings, const std::string& stream) {
+PublisherPeer::PublisherPeer(Surroundings& surroundings, const std::string& stream) {
     v1::PublisherUp up;
     v1::PublisherHello& hello = *up.mutable_hello();
     hello.set_protocol(kProtocols.newest);
@@ -180,18 +175,14 @@ PublisherPeer::PublisherPeer(const Surroundings& surroundings, const std::string
     hello.set_publisher_id(random_u64());
     hello.set_stream(stream);
     hello.set_start(v1::START_POLICY_DEMAND);
-    open(
-        [&, channel = connect(surroundings)](grpc::ClientContext* context) {
-            return v1::Publishers::NewStub(channel)->PrepareAsyncSession(context,
-                                                                         surroundings.queue);
-        },
-        std::move(up));
+    open(connect(surroundings), "/penstock.v1.Publishers/Session");
+    write(up);
 }
 
 void PublisherPeer::beat() {
     v1::PublisherUp up;
     up.mutable_heartbeat();
-    write(std::move(up));
+    write(up);
 }
 
 void PublisherPeer::on_message(const v1::PublisherDown& message) {
@@ -202,11 +193,10 @@ void PublisherPeer::on_message(const v1::PublisherDown& message) {
     v1::PublisherUp up;
     up.mutable_report()->set_version(message.desired().version());
     up.mutable_report()->set_state(message.desired().state());
-    write(std::move(up));
+    write(up);
 }
 
-ConsumerPeer::ConsumerPeer(const Surroundings& surroundings,
-                           const std::shared_ptr<grpc::Channel>& channel,
+ConsumerPeer::ConsumerPeer(const std::shared_ptr<Connection>& connection,
                            const std::string& stream,
                            Answered answered)
     : answered_(std::move(answered)), asked_at_(monotonic_now()) {
@@ -217,31 +207,27 @@ ConsumerPeer::ConsumerPeer(const Surroundings& surroundings,
     request.set_consumer_id(random_u64());
     request.set_stream(stream);
     request.set_wait_ms(kWaitMs);
-    open(
-        [&](grpc::ClientContext* context) {
-            return v1::Consumers::NewStub(channel)->PrepareAsyncSession(context,
-                                                                        surroundings.queue);
-        },
-        std::move(up));
+    open(connection, "/penstock.v1.Consumers/Session");
+    write(up);
 }
 
 void ConsumerPeer::renew() {
     asked_at_ = monotonic_now();
     v1::ConsumerUp up;
     up.mutable_renew()->set_version(version_);
-    write(std::move(up));
+    write(up);
 }
 
 void ConsumerPeer::beat() {
     v1::ConsumerUp up;
     up.mutable_heartbeat();
-    write(std::move(up));
+    write(up);
 }
 
 void ConsumerPeer::let_go(std::unique_ptr<ConsumerPeer> peer) {
     if (ConsumerPeer& leaving = *peer; !leaving.has_ended_) {
         leaving.self_ = std::move(peer);
-        leaving.cancel();
+        leaving.end();
     }
 }
 
@@ -255,7 +241,7 @@ void ConsumerPeer::on_message(const v1::ConsumerDown& message) {
     answered_(*this, is_ready ? monotonic_now() - asked_at_ : std::chrono::nanoseconds(-1));
 }
 
-void ConsumerPeer::on_end(const grpc::Status& /*status*/) {
+void ConsumerPeer::on_end() {
     if (self_ == nullptr) {
         version_ = 0;
         answered_(*this, std::chrono::nanoseconds(-1));

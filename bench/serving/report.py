@@ -32,7 +32,7 @@ servers, consumers and what measures them. {transport}
 
 A request is a session of its own: opened on one of {connections} connections that are there \
 already, asked for a
-stream, answered with where to join and a ticket, broken off. A renewal asks for a new ticket in a
+stream, answered with where to join and a ticket, ended. A renewal asks for a new ticket in a
 session that stays. {outstanding} wait for their answer at any time (closed loop).
 
 {table}

@@ -1,15 +1,16 @@
 #include "presence/operator_service.h"
 
-#include "presence.grpc.pb.h"
+#include "presence.pb.h"
 #include "presence/queries.h"
 #include "presence/rebalance.h"
 #include "rpc/convert.h"
 
-#include <grpcpp/grpcpp.h>
+#include <grpcpp/support/status.h>
 
 #include <chrono>
 #include <deque>
-#include <mutex>
+#include <memory>
+#include <string>
 #include <utility>
 
 namespace penstock::presence {
@@ -45,7 +46,11 @@ grpc::Status status_of(const control::CommandResult& result) {
 }
 
 grpc::Status busy() {
-    return {grpc::StatusCode::RESOURCE_EXHAUSTED, "too many questions wait already; ask again"};
+    return {grpc::StatusCode::RESOURCE_EXHAUSTED, "too many commands wait already; ask again"};
+}
+
+grpc::Status unreadable() {
+    return {grpc::StatusCode::INTERNAL, "this is no message of the protocol"};
 }
 
 /// Of a presence server that does not lead: it knows of nothing.
@@ -77,243 +82,268 @@ grpc::Status answer(const Result<Infos>& infos, Add add) {
     return grpc::Status::OK;
 }
 
-/// Streams the event log, and with `follow` what is added to it until the caller hangs up.
-class EventStream final : public grpc::ServerWriteReactor<v1::Event>,
-                          public Follower,
-                          public std::enable_shared_from_this<EventStream> {
+/// A question: one message, whose answer `ask` fills in at once.
+template <typename Request, typename Reply, typename Ask>
+class Question final : public control::CallHandler {
   public:
-    EventStream(CoreThread& core, const v1::EventsRequest& request)
-        : core_(core),
-          stream_(request.stream()),
-          is_following_(request.follow()),
-          after_(request.after_sequence()) {}
+    Question(control::ServerCall& call, Ask ask) : call_(call), ask_(std::move(ask)) {}
 
-    static EventStream* open(CoreThread& core, const v1::EventsRequest& request) {
-        auto stream = std::make_shared<EventStream>(core, request);
-        stream->self_ = stream;
-        if (!is_question(request.stream())) {
-            stream->finish(bad_name());
-        } else {
-            stream->look();
+    void take(std::string_view message) override {
+        Request request;
+        Reply reply;
+        const grpc::Status status =
+            request.ParseFromArray(message.data(), static_cast<int>(message.size()))
+                ? ask_(request, reply)
+                : unreadable();
+        if (status.ok()) {
+            reply.SerializeToString(&answer_);
+            has_answer_ = true;
         }
-        return stream.get();
+        call_.finish(status);
     }
-
-    void wake(const State& state, MonotonicTime now) override { take(state, now); }
-
-    void OnWriteDone(bool ok) override {
-        {
-            const std::lock_guard lock(mutex_);
-            is_writing_ = false;
-            if (!ok || is_cancelled_) {
-                finish_locked(grpc::Status::CANCELLED);
-                return;
-            }
-            if (write_next()) {
-                return;
-            }
-        }
-        look();
+    void end_of_messages() override { call_.finish(unreadable()); }  // unless it was asked
+    bool give(std::string& out) override {
+        out += answer_;
+        return std::exchange(has_answer_, false);
     }
-
-    void OnCancel() override {
-        const std::lock_guard lock(mutex_);
-        is_cancelled_ = true;
-        if (!is_writing_) {
-            finish_locked(grpc::Status::CANCELLED);
-        }
-    }
-
-    void OnDone() override { self_.reset(); }
+    void closed() override {}
 
   private:
-    void look() {
-        const bool is_asked =
-            core_.ask([self = shared_from_this()](const State& state, MonotonicTime now) {
-                self->take(state, now);
-            });
-        if (!is_asked) {
-            finish(busy());
+    control::ServerCall& call_;
+    const Ask ask_;
+    std::string answer_;
+    bool has_answer_ = false;
+};
+
+/// A command, answered when it is durable.
+class Command final : public control::CallHandler {
+  public:
+    Command(CoreThread& core, control::ServerCall& call)
+        : core_(core), waiting_(std::make_shared<Waiting>(Waiting{&call})) {}
+
+    void take(std::string_view message) override {
+        v1::ServerDutyRequest request;
+        if (!request.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
+            waiting_->call->finish(unreadable());
+            return;
+        }
+        const Result<control::ServerCommand> command = control::from_proto(request);
+        if (!command) {
+            waiting_->call->finish({grpc::StatusCode::INVALID_ARGUMENT, command.error().message});
+        } else if (!core_.command(*command,
+                                  [waiting = waiting_](const control::CommandResult& result) {
+                                      waiting->answer(status_of(result));
+                                  })) {
+            waiting_->call->finish(busy());
         }
     }
+    void end_of_messages() override {}
+    bool give(std::string& out) override {
+        v1::ServerDutyReply().AppendToString(&out);
+        return std::exchange(waiting_->is_done, false);
+    }
+    void closed() override { waiting_->call = nullptr; }
 
-    /// Thread: core.
-    void take(const State& state, MonotonicTime now) {
-        const std::lock_guard lock(mutex_);
-        if (is_finished_) {
-            return;
+  private:
+    /// Outlives the call if that ends before the answer.
+    struct Waiting {
+        control::ServerCall* call = nullptr;
+        bool is_done = false;
+
+        void answer(const grpc::Status& status) {
+            if (call != nullptr) {
+                is_done = status.ok();
+                call->finish(status);
+            }
         }
+    };
+
+    CoreThread& core_;
+    const std::shared_ptr<Waiting> waiting_;
+};
+
+/// Streams the event log, and with `follow` what is added to it until the caller hangs up.
+class EventStream final : public control::CallHandler, public Follower {
+  public:
+    EventStream(CoreThread& core, control::ServerCall& call) : core_(core), call_(call) {}
+
+    void take(std::string_view message) override {
+        v1::EventsRequest request;
+        if (!request.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
+            call_.finish(unreadable());
+        } else if (!is_question(request.stream())) {
+            call_.finish(bad_name());
+        } else {
+            stream_ = request.stream();
+            is_following_ = request.follow();
+            after_ = request.after_sequence();
+            is_asked_ = true;
+            call_.wake();
+        }
+    }
+    void end_of_messages() override {}
+    void wake() override { call_.wake(); }
+
+    bool give(std::string& out) override {
+        if (!is_asked_ || (queue_.empty() && !look())) {
+            return false;
+        }
+        queue_.front().AppendToString(&out);
+        queue_.pop_front();
+        return true;
+    }
+    void closed() override { core_.unfollow(*this); }
+
+  private:
+    /// Fills the queue. Returns: false if there is nothing now.
+    bool look() {
+        const State& state = core_.state();
         if (!state.leads) {
-            finish_locked(not_leading(state));
-            return;
+            call_.finish(not_leading(state));
+            return false;
         }
         for (const control::EventRecord& record :
-             list_events(state, after_, stream_, kEventsAtOnce, now, unix_now())) {
+             list_events(state, after_, stream_, kEventsAtOnce, monotonic_now(), unix_now())) {
             queue_.push_back(control::to_proto(record));
         }
         if (!queue_.empty()) {
             after_ = queue_.back().sequence();
-            write_next();
-            return;
+            return true;
         }
         after_ = state.events.newest();
         if (!is_following_) {
-            finish_locked(grpc::Status::OK);
-        } else if (!core_.follow(weak_from_this())) {
-            finish_locked({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many follow the events"});
+            call_.finish(grpc::Status::OK);
+        } else {
+            core_.unfollow(*this);
+            if (!core_.follow(*this)) {
+                call_.finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many follow the events"});
+            }
         }
-    }
-
-    /// Returns: false if there is nothing to write.
-    bool write_next() {
-        if (queue_.empty() || is_finished_) {
-            return false;
-        }
-        outgoing_ = std::move(queue_.front());
-        queue_.pop_front();
-        is_writing_ = true;
-        StartWrite(&outgoing_);
-        return true;
-    }
-
-    void finish(const grpc::Status& status) {
-        const std::lock_guard lock(mutex_);
-        finish_locked(status);
-    }
-    void finish_locked(const grpc::Status& status) {
-        if (!is_finished_) {
-            is_finished_ = true;
-            Finish(status);
-        }
+        return false;
     }
 
     CoreThread& core_;
-    const std::string stream_;
-    const bool is_following_;
-    std::shared_ptr<EventStream> self_;
-    v1::Event outgoing_;
-
-    std::mutex mutex_;  // guards all below
-    std::uint64_t after_;
+    control::ServerCall& call_;
+    std::string stream_;
+    bool is_following_ = false;
+    bool is_asked_ = false;
+    std::uint64_t after_ = 0;
     std::deque<v1::Event> queue_;
-    bool is_writing_ = false;
-    bool is_cancelled_ = false;
-    bool is_finished_ = false;
 };
 
 }  // namespace
 
-class OperatorService::Service final : public v1::Operators::CallbackService {
-  public:
-    Service(CoreThread& core, const ByteCounters& bytes) : core_(core), bytes_(bytes) {}
+OperatorService::OperatorService(CoreThread& core, const ByteCounters& bytes)
+    : core_(core), bytes_(bytes) {}
 
-    grpc::ServerUnaryReactor* ListServers(grpc::CallbackServerContext* context,
-                                          const v1::ListServersRequest* request,
-                                          v1::ListServersReply* reply) override {
-        return ask(*context, request->name(), [=](const State& state, MonotonicTime now) {
-            return answer(list_servers(state, request->name(), now),
-                          [=] { return reply->add_servers(); });
-        });
+/// Has `query(state, now, request, reply)` answer, if we lead.
+template <typename Request, typename Reply, typename Query>
+std::unique_ptr<control::CallHandler> OperatorService::ask(control::ServerCall& call, Query query) {
+    const auto answer = [this, query](const Request& request, Reply& reply) {
+        const State& state = core_.state();
+        return state.leads ? query(state, monotonic_now(), request, reply) : not_leading(state);
+    };
+    return std::make_unique<Question<Request, Reply, decltype(answer)>>(call, answer);
+}
+
+std::unique_ptr<control::CallHandler> OperatorService::open(std::string_view method,
+                                                            control::ServerCall& call) {
+    constexpr std::string_view kService = "/penstock.v1.Operators/";
+    if (!method.starts_with(kService)) {
+        return nullptr;
     }
-
-    grpc::ServerUnaryReactor* ListStreams(grpc::CallbackServerContext* context,
-                                          const v1::ListStreamsRequest* request,
-                                          v1::ListStreamsReply* reply) override {
-        return ask(*context, request->name(), [=](const State& state, MonotonicTime) {
-            return answer(list_streams(state, request->name()),
-                          [=] { return reply->add_streams(); });
-        });
+    method.remove_prefix(kService.size());
+    if (method == "ListServers") {
+        return list_servers(call);
     }
-
-    grpc::ServerUnaryReactor* ListConsumers(grpc::CallbackServerContext* context,
-                                            const v1::ListConsumersRequest* request,
-                                            v1::ListConsumersReply* reply) override {
-        return ask(*context, request->stream(), [=](const State& state, MonotonicTime now) {
-            return answer(list_consumers(state, request->stream(), now),
-                          [=] { return reply->add_consumers(); });
-        });
+    if (method == "ListStreams") {
+        return list_streams(call);
     }
+    if (method == "ListConsumers") {
+        return list_consumers(call);
+    }
+    if (method == "Explain") {
+        return explain(call);
+    }
+    if (method == "Status") {
+        return status(call);
+    }
+    if (method == "PlanRebalance") {
+        return plan_rebalance(call);
+    }
+    if (method == "SetServerDuty") {
+        return std::make_unique<Command>(core_, call);
+    }
+    if (method == "Events") {
+        return std::make_unique<EventStream>(core_, call);
+    }
+    return nullptr;
+}
 
-    grpc::ServerUnaryReactor* Explain(grpc::CallbackServerContext* context,
-                                      const v1::ExplainRequest* request,
-                                      v1::ExplainReply* reply) override {
-        return ask(*context, request->stream(), [=](const State& state, MonotonicTime now) {
-            const Result<control::Explanation> explanation = explain(state, request->stream(), now);
+std::unique_ptr<control::CallHandler> OperatorService::list_servers(control::ServerCall& call) {
+    return ask<v1::ListServersRequest, v1::ListServersReply>(
+        call, [](const State& state, MonotonicTime now, const auto& request, auto& reply) {
+            return is_question(request.name())
+                       ? answer(presence::list_servers(state, request.name(), now),
+                                [&] { return reply.add_servers(); })
+                       : bad_name();
+        });
+}
+
+std::unique_ptr<control::CallHandler> OperatorService::list_streams(control::ServerCall& call) {
+    return ask<v1::ListStreamsRequest, v1::ListStreamsReply>(
+        call, [](const State& state, MonotonicTime, const auto& request, auto& reply) {
+            return is_question(request.name())
+                       ? answer(presence::list_streams(state, request.name()),
+                                [&] { return reply.add_streams(); })
+                       : bad_name();
+        });
+}
+
+std::unique_ptr<control::CallHandler> OperatorService::list_consumers(control::ServerCall& call) {
+    return ask<v1::ListConsumersRequest, v1::ListConsumersReply>(
+        call, [](const State& state, MonotonicTime now, const auto& request, auto& reply) {
+            return is_question(request.stream())
+                       ? answer(presence::list_consumers(state, request.stream(), now),
+                                [&] { return reply.add_consumers(); })
+                       : bad_name();
+        });
+}
+
+std::unique_ptr<control::CallHandler> OperatorService::explain(control::ServerCall& call) {
+    return ask<v1::ExplainRequest, v1::ExplainReply>(
+        call, [](const State& state, MonotonicTime now, const auto& request, auto& reply) {
+            if (!is_question(request.stream())) {
+                return bad_name();
+            }
+            const Result<control::Explanation> explanation =
+                presence::explain(state, request.stream(), now);
             if (!explanation) {
                 return status_of(explanation.error());
             }
-            *reply = control::to_proto(*explanation);
-            return grpc::Status::OK;
+            reply = control::to_proto(*explanation);
+            return grpc::Status();
         });
-    }
+}
 
-    grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context,
-                                     const v1::StatusRequest*,
-                                     v1::StatusReply* reply) override {
-        return ask(*context, "", [this, reply](const State& state, MonotonicTime now) {
+std::unique_ptr<control::CallHandler> OperatorService::status(control::ServerCall& call) {
+    return ask<v1::StatusRequest, v1::StatusReply>(
+        call, [this](const State& state, MonotonicTime now, const auto& /*request*/, auto& reply) {
             control::Status status = presence::status_of(state, now);
             status.bytes_received = bytes_.received;
             status.bytes_sent = bytes_.sent;
             status.version = PENSTOCK_VERSION;
-            *reply = control::to_proto(status);
-            return grpc::Status::OK;
+            reply = control::to_proto(status);
+            return grpc::Status();
         });
-    }
+}
 
-    grpc::ServerUnaryReactor* PlanRebalance(grpc::CallbackServerContext* context,
-                                            const v1::PlanRebalanceRequest*,
-                                            v1::RebalancePlan* reply) override {
-        return ask(*context, "", [=](const State& state, MonotonicTime now) {
-            *reply = control::to_proto(plan_rebalance(state, now));
-            return grpc::Status::OK;
+std::unique_ptr<control::CallHandler> OperatorService::plan_rebalance(control::ServerCall& call) {
+    return ask<v1::PlanRebalanceRequest, v1::RebalancePlan>(
+        call, [](const State& state, MonotonicTime now, const auto& /*request*/, auto& reply) {
+            reply = control::to_proto(presence::plan_rebalance(state, now));
+            return grpc::Status();
         });
-    }
-
-    grpc::ServerUnaryReactor* SetServerDuty(grpc::CallbackServerContext* context,
-                                            const v1::ServerDutyRequest* request,
-                                            v1::ServerDutyReply*) override {
-        grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-        const Result<control::ServerCommand> command = control::from_proto(*request);
-        if (!command) {
-            reactor->Finish({grpc::StatusCode::INVALID_ARGUMENT, command.error().message});
-        } else if (!core_.command(*command, [reactor](const control::CommandResult& result) {
-                       reactor->Finish(status_of(result));
-                   })) {
-            reactor->Finish(busy());
-        }
-        return reactor;
-    }
-
-    grpc::ServerWriteReactor<v1::Event>* Events(grpc::CallbackServerContext*,
-                                                const v1::EventsRequest* request) override {
-        return EventStream::open(core_, *request);
-    }
-
-  private:
-    /// Has `query` fill the reply on the core thread. Request and reply live until Finish.
-    template <typename Query>
-    grpc::ServerUnaryReactor* ask(grpc::CallbackServerContext& context,
-                                  const std::string& name,
-                                  Query query) {
-        grpc::ServerUnaryReactor* reactor = context.DefaultReactor();
-        if (!is_question(name)) {
-            reactor->Finish(bad_name());
-        } else if (!core_.ask([reactor, query](const State& state, MonotonicTime now) {
-                       reactor->Finish(state.leads ? query(state, now) : not_leading(state));
-                   })) {
-            reactor->Finish(busy());
-        }
-        return reactor;
-    }
-
-    CoreThread& core_;
-    const ByteCounters& bytes_;
-};
-
-OperatorService::OperatorService(CoreThread& core, const ByteCounters& bytes)
-    : service_(std::make_unique<Service>(core, bytes)) {}
-OperatorService::~OperatorService() = default;
-
-grpc::Service* OperatorService::service() { return service_.get(); }
+}
 
 }  // namespace penstock::presence

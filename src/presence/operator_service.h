@@ -2,30 +2,37 @@
 
 #include "presence/core_thread.h"
 #include "presence/peer_service.h"
+#include "rpc/grpc_server.h"
 
 #include <memory>
-
-namespace grpc {
-class Service;
-}
+#include <string_view>
 
 namespace penstock::presence {
 
-/// The gRPC edge towards operators (penstockctl): every question is a query run on the core thread.
+/// The gRPC edge towards operators (penstockctl): every question is a query of the core's state.
+/// Thread of all: core.
 class OperatorService {
   public:
+    /// Both must outlive this.
     OperatorService(CoreThread& core, const ByteCounters& bytes);
-    /// All calls must have ended (the gRPC server is shut down).
-    ~OperatorService();
-    OperatorService(const OperatorService&) = delete;
-    OperatorService& operator=(const OperatorService&) = delete;
 
-    /// To be registered with the server. Owns: it stays this object's.
-    [[nodiscard]] grpc::Service* service();
+    /// The handler of a new call; nullptr: it is no method of operators.
+    std::unique_ptr<control::CallHandler> open(std::string_view method, control::ServerCall& call);
 
   private:
-    class Service;
-    std::unique_ptr<Service> service_;
+    using Handler = std::unique_ptr<control::CallHandler>;
+
+    template <typename Request, typename Reply, typename Query>
+    Handler ask(control::ServerCall& call, Query query);
+    Handler list_servers(control::ServerCall& call);
+    Handler list_streams(control::ServerCall& call);
+    Handler list_consumers(control::ServerCall& call);
+    Handler explain(control::ServerCall& call);
+    Handler status(control::ServerCall& call);
+    Handler plan_rebalance(control::ServerCall& call);
+
+    CoreThread& core_;
+    const ByteCounters& bytes_;
 };
 
 }  // namespace penstock::presence

@@ -11,7 +11,6 @@
 
 namespace grpc {
 class ChannelCredentials;
-class ServerCredentials;
 class Status;
 }  // namespace grpc
 
@@ -22,9 +21,6 @@ namespace penstock::control {
 
 /// Largest file that is read: thousands of certificates.
 inline constexpr std::size_t kTlsFileBytesMax = std::size_t{1} << 20U;
-
-/// A server answers with a renewed certificate so long after its files were replaced, at most.
-inline constexpr unsigned kTlsRereadSeconds = 2;
 
 /// The time that finding out why TLS fails may take.
 inline constexpr std::chrono::milliseconds kTlsQuestionMost{1'000};
@@ -39,10 +35,6 @@ Result<void> check_tls(const TlsFiles& files, bool is_server, std::string_view p
 /// Errors: as check_tls().
 Result<std::shared_ptr<grpc::ChannelCredentials>> channel_credentials(
     const TlsFiles& files, std::string_view prefix = "tls");
-
-/// How to be called. The files are read again every kTlsRereadSeconds.
-/// Errors: as check_tls().
-Result<std::shared_ptr<grpc::ServerCredentials>> server_credentials(const TlsFiles& files);
 
 /// The name in the certificate of a data server: "spiffe://penstock/ds/ds1", a URI among its
 /// alternative names.

@@ -100,7 +100,7 @@ def test_presence_of_another_authority_is_not_believed(world, programs, certific
 def test_callers_of_another_authority_are_refused(world, programs, certificates, strangers):
     programs.presence()
     told = strangers.words("ds1", authority=certificates.authority)
-    why = f"it refuses our certificate {strangers.directory}/ds1.pem: {REFUSED}"
+    why = f"it refuses our certificate {strangers.directory}/ds1.pem (tlsv1 alert unknown ca): {REFUSED}"
     assert_each_says(world, programs, told, why)
 
 

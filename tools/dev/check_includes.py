@@ -77,6 +77,8 @@ LIBRARIES = [
          "keys and MACs are made in wire/ only; use wire/ticket.h"),
     Rule(r"openssl/.*", EVERYWHERE, ["src/rpc/openssl_handles.h", "tests/*"],
          "certificates are read and TLS is spoken in rpc/tls* only; use rpc/tls.h"),
+    Rule(r"nghttp2/.*", EVERYWHERE, ["src/rpc/*", "bench/presence_load/*"],
+         "HTTP/2 is spoken in rpc/ only; use rpc/grpc_server.h"),
     Rule(r"netlink/.*|linux/(rt)?netlink\.h|bpf/.*|linux/bpf\.h|xdp/.*", EVERYWHERE,
          ["src/data_server/*", "tests/*"], "only the data server speaks netlink and BPF"),
     Rule(r"sqlite3\.h", EVERYWHERE, ["src/presence/store*", "tests/unit/presence/store*"],
