@@ -58,15 +58,18 @@ void CoreThread::post(Event event) {
 void CoreThread::run() {
     for (;;) {
         // What has been said comes before what is due because nothing was.
-        server_->poll(std::min(next_deadline(state_), swept_at_ + kSweepInterval));
+        server_->poll(askers_.empty() ? std::min(next_deadline(state_), swept_at_ + kSweepInterval)
+                                      : MonotonicTime::min());
         take_posted();
         do_what_is_due();
+        let_askers_look();
         wake_followers();
         const std::lock_guard lock(mutex_);
         if (is_stopping_ && posted_.empty()) {
-            return;
+            break;
         }
     }
+    server_->poll(MonotonicTime::min());  // what was answered last leaves, too
 }
 
 void CoreThread::take_posted() {
@@ -118,6 +121,28 @@ bool CoreThread::command(control::ServerCommand command, Answer answer) {
 void CoreThread::answer(const ToOperator& action) {
     if (auto found = answers_.extract(action.question)) {
         found.mapped()(action.result);
+    }
+}
+
+bool CoreThread::ask(Asker& asker) {
+    if (askers_.size() >= kAskersMax) {
+        return false;
+    }
+    askers_.push_back(&asker);
+    return true;
+}
+
+void CoreThread::forget(Asker& asker) { std::erase(askers_, &asker); }
+
+void CoreThread::let_askers_look() {
+    const MonotonicTime end = monotonic_now() + kAskersTurn;
+    while (!askers_.empty()) {
+        Asker& next = *askers_.front();
+        askers_.pop_front();
+        next.look();
+        if (monotonic_now() >= end) {
+            return;
+        }
     }
 }
 

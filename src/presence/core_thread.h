@@ -3,8 +3,10 @@
 #include "presence/core.h"
 #include "presence/store_thread.h"
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -18,13 +20,13 @@ class GrpcServer;
 
 namespace penstock::presence {
 
-/// The peers' sessions as the core sees them. Thread of all calls: the core thread.
+/// The edge as the core sees it. Thread of all calls: the core thread.
 class Outlets {
   public:
     virtual ~Outlets() = default;
 
     virtual void perform(Action action) = 0;
-    /// Once a second: ends calls whose peer does not take what was sent before the end.
+    /// Once a second: ends calls whose other end does not do its part.
     virtual void sweep(MonotonicTime now) = 0;
 };
 
@@ -34,6 +36,14 @@ class Follower {
     virtual ~Follower() = default;
     /// There are new events. Called once. Thread: core.
     virtual void wake() = 0;
+};
+
+/// Somebody who wants to look at the state when there is time.
+class Asker {
+  public:
+    virtual ~Asker() = default;
+    /// Thread: core.
+    virtual void look() = 0;
 };
 
 /// Runs everything that presence does, one after another, on a thread of its own: what callers of
@@ -65,6 +75,11 @@ class CoreThread {
     /// Has the core follow an operator's command; `answer` is called once, perhaps at once.
     /// Returns: false if kCommandsMax wait already; then nothing follows.
     bool command(control::ServerCommand command, Answer answer);
+    /// Has `asker` look once, in its turn: what takes long is done between what peers say.
+    /// Returns: false if kAskersMax wait already.
+    bool ask(Asker& asker);
+    /// It does not want to any more.
+    void forget(Asker& asker);
     /// Has `follower` woken by the next event of the log.
     /// Returns: false if there are kFollowersMax already.
     bool follow(Follower& follower);
@@ -73,11 +88,14 @@ class CoreThread {
 
     static constexpr std::size_t kCommandsMax = 256;
     static constexpr std::size_t kFollowersMax = 64;
+    static constexpr std::size_t kAskersMax = 256;
+    static constexpr std::chrono::milliseconds kAskersTurn{5};  // at once, and one of them at least
 
   private:
     void run();
     void take_posted();
     void do_what_is_due();
+    void let_askers_look();
     void answer(const ToOperator& action);
     void wake_followers();
 
@@ -92,6 +110,7 @@ class CoreThread {
     std::map<std::uint64_t, Answer> answers_;  // by question
     std::uint64_t questions_ = 0;
     std::vector<Follower*> followers_;
+    std::deque<Asker*> askers_;
     std::uint64_t newest_told_ = 0;
     MonotonicTime swept_at_;
     bool is_over_ = false;

@@ -18,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <utility>
 
 namespace {
@@ -148,6 +149,15 @@ Result<void> run_among_others(const presence::Config& options, const sigset_t& s
     return {};
 }
 
+/// A session may take a file: as many as we may open.
+void allow_all_files() {
+    rlimit files{};
+    if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        ::setrlimit(RLIMIT_NOFILE, &files);  // refused: then fewer sessions are taken
+    }
+}
+
 int run(int argc, const char* const* argv) {
     const Result<std::optional<presence::Config>> config = presence::parse_config(argc, argv);
     if (!config) {
@@ -161,6 +171,7 @@ int run(int argc, const char* const* argv) {
     }
     const sigset_t signals = block_end_signals();
     const presence::Config& options = **config;
+    allow_all_files();
     if (const auto checked = control::check_tls(options.tls, true); !checked) {
         return fail(kProgram, checked.error());  // before a store is opened
     }

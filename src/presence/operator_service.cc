@@ -17,6 +17,7 @@ namespace penstock::presence {
 namespace {
 
 constexpr std::size_t kEventsAtOnce = 200;
+constexpr std::chrono::seconds kQuestionPatience{5}, kAnswerPatience{60};
 
 std::chrono::milliseconds unix_now() {
     return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -82,67 +83,113 @@ grpc::Status answer(const Result<Infos>& infos, Add add) {
     return grpc::Status::OK;
 }
 
-/// A question: one message, whose answer `ask` fills in at once.
-template <typename Request, typename Reply, typename Ask>
-class Question final : public control::CallHandler {
-  public:
-    Question(control::ServerCall& call, Ask ask) : call_(call), ask_(std::move(ask)) {}
+}  // namespace
 
-    void take(std::string_view message) override {
-        Request request;
+/// A call of an operator: one message, and what comes of it.
+class OperatorService::OperatorCall : public control::CallHandler {
+  public:
+    OperatorCall(OperatorService& service, control::ServerCall& call)
+        : service_(service), call_(call), opened_at_(monotonic_now()) {
+        service_.calls_.insert(this);
+    }
+
+    void take(std::string_view message) final {
+        if (!std::exchange(is_asked_, true)) {  // more are of no use
+            asked(message);
+        }
+    }
+    void end_of_messages() final {
+        if (!is_asked_) {
+            call_.finish(unreadable());
+        }
+    }
+    void closed() override { service_.calls_.erase(this); }
+
+    /// Breaks the call off if nothing was asked, or what was answered was not taken, for too long.
+    void cancel_if_stuck(MonotonicTime now) {
+        const std::chrono::seconds most = is_asked_ ? kAnswerPatience : kQuestionPatience;
+        if (!is_endless() && now >= opened_at_ + most) {
+            call_.cancel();
+        }
+    }
+
+  protected:
+    virtual void asked(std::string_view message) = 0;
+    /// It goes on until the caller hangs up.
+    [[nodiscard]] virtual bool is_endless() const { return false; }
+
+    [[nodiscard]] CoreThread& core() const noexcept { return service_.core_; }
+    [[nodiscard]] control::ServerCall& call() const noexcept { return call_; }
+
+    /// Returns: whether `message` could be read.
+    template <typename Request>
+    bool parse(std::string_view message, Request& request) {
+        if (request.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
+            return true;
+        }
+        call_.finish(unreadable());
+        return false;
+    }
+
+  private:
+    OperatorService& service_;
+    control::ServerCall& call_;
+    const MonotonicTime opened_at_;
+    bool is_asked_ = false;
+};
+
+/// A question, whose answer `ask` fills in when it is its turn.
+template <typename Request, typename Reply, typename Ask>
+class OperatorService::Question final : public OperatorCall, private Asker {
+  public:
+    Question(OperatorService& service, control::ServerCall& call, Ask ask)
+        : OperatorCall(service, call), ask_(std::move(ask)) {}
+
+    bool give(std::string& out) override {
+        out += std::exchange(answer_, {});
+        return std::exchange(has_answer_, false);
+    }
+    void closed() override {
+        core().forget(*this);
+        OperatorCall::closed();
+    }
+
+  private:
+    void asked(std::string_view message) override {
+        if (parse(message, request_) && !core().ask(*this)) {
+            call().finish(busy());
+        }
+    }
+    void look() override {
         Reply reply;
-        const grpc::Status status =
-            request.ParseFromArray(message.data(), static_cast<int>(message.size()))
-                ? ask_(request, reply)
-                : unreadable();
+        const grpc::Status status = ask_(request_, reply);
         if (status.ok()) {
             reply.SerializeToString(&answer_);
             has_answer_ = true;
         }
-        call_.finish(status);
+        call().finish(status);
     }
-    void end_of_messages() override { call_.finish(unreadable()); }  // unless it was asked
-    bool give(std::string& out) override {
-        out += answer_;
-        return std::exchange(has_answer_, false);
-    }
-    void closed() override {}
 
-  private:
-    control::ServerCall& call_;
     const Ask ask_;
+    Request request_;
     std::string answer_;
     bool has_answer_ = false;
 };
 
 /// A command, answered when it is durable.
-class Command final : public control::CallHandler {
+class OperatorService::Command final : public OperatorCall {
   public:
-    Command(CoreThread& core, control::ServerCall& call)
-        : core_(core), waiting_(std::make_shared<Waiting>(Waiting{&call})) {}
+    Command(OperatorService& service, control::ServerCall& call)
+        : OperatorCall(service, call), waiting_(std::make_shared<Waiting>(Waiting{&call})) {}
 
-    void take(std::string_view message) override {
-        v1::ServerDutyRequest request;
-        if (!request.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
-            waiting_->call->finish(unreadable());
-            return;
-        }
-        const Result<control::ServerCommand> command = control::from_proto(request);
-        if (!command) {
-            waiting_->call->finish({grpc::StatusCode::INVALID_ARGUMENT, command.error().message});
-        } else if (!core_.command(*command,
-                                  [waiting = waiting_](const control::CommandResult& result) {
-                                      waiting->answer(status_of(result));
-                                  })) {
-            waiting_->call->finish(busy());
-        }
-    }
-    void end_of_messages() override {}
     bool give(std::string& out) override {
         v1::ServerDutyReply().AppendToString(&out);
         return std::exchange(waiting_->is_done, false);
     }
-    void closed() override { waiting_->call = nullptr; }
+    void closed() override {
+        waiting_->call = nullptr;
+        OperatorCall::closed();
+    }
 
   private:
     /// Outlives the call if that ends before the answer.
@@ -158,48 +205,68 @@ class Command final : public control::CallHandler {
         }
     };
 
-    CoreThread& core_;
+    void asked(std::string_view message) override {
+        v1::ServerDutyRequest request;
+        if (!parse(message, request)) {
+            return;
+        }
+        const Result<control::ServerCommand> command = control::from_proto(request);
+        if (!command) {
+            call().finish({grpc::StatusCode::INVALID_ARGUMENT, command.error().message});
+        } else if (!core().command(*command,
+                                   [waiting = waiting_](const control::CommandResult& result) {
+                                       waiting->answer(status_of(result));
+                                   })) {
+            call().finish(busy());
+        }
+    }
+
     const std::shared_ptr<Waiting> waiting_;
 };
 
 /// Streams the event log, and with `follow` what is added to it until the caller hangs up.
-class EventStream final : public control::CallHandler, public Follower {
+class OperatorService::EventStream final : public OperatorCall, private Follower {
   public:
-    EventStream(CoreThread& core, control::ServerCall& call) : core_(core), call_(call) {}
-
-    void take(std::string_view message) override {
-        v1::EventsRequest request;
-        if (!request.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
-            call_.finish(unreadable());
-        } else if (!is_question(request.stream())) {
-            call_.finish(bad_name());
-        } else {
-            stream_ = request.stream();
-            is_following_ = request.follow();
-            after_ = request.after_sequence();
-            is_asked_ = true;
-            call_.wake();
-        }
-    }
-    void end_of_messages() override {}
-    void wake() override { call_.wake(); }
+    using OperatorCall::OperatorCall;
 
     bool give(std::string& out) override {
-        if (!is_asked_ || (queue_.empty() && !look())) {
+        if (!is_reading_ || (queue_.empty() && !look())) {
             return false;
         }
         queue_.front().AppendToString(&out);
         queue_.pop_front();
         return true;
     }
-    void closed() override { core_.unfollow(*this); }
+    void closed() override {
+        core().unfollow(*this);
+        OperatorCall::closed();
+    }
 
   private:
+    void wake() override { call().wake(); }
+    [[nodiscard]] bool is_endless() const override { return is_following_; }
+
+    void asked(std::string_view message) override {
+        v1::EventsRequest request;
+        if (!parse(message, request)) {
+            return;
+        }
+        if (!is_question(request.stream())) {
+            call().finish(bad_name());
+            return;
+        }
+        stream_ = request.stream();
+        is_following_ = request.follow();
+        after_ = request.after_sequence();
+        is_reading_ = true;
+        call().wake();
+    }
+
     /// Fills the queue. Returns: false if there is nothing now.
     bool look() {
-        const State& state = core_.state();
+        const State& state = core().state();
         if (!state.leads) {
-            call_.finish(not_leading(state));
+            call().finish(not_leading(state));
             return false;
         }
         for (const control::EventRecord& record :
@@ -212,26 +279,22 @@ class EventStream final : public control::CallHandler, public Follower {
         }
         after_ = state.events.newest();
         if (!is_following_) {
-            call_.finish(grpc::Status::OK);
-        } else {
-            core_.unfollow(*this);
-            if (!core_.follow(*this)) {
-                call_.finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many follow the events"});
-            }
+            call().finish(grpc::Status::OK);
+            return false;
+        }
+        core().unfollow(*this);
+        if (!core().follow(*this)) {
+            call().finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many follow the events"});
         }
         return false;
     }
 
-    CoreThread& core_;
-    control::ServerCall& call_;
     std::string stream_;
     bool is_following_ = false;
-    bool is_asked_ = false;
+    bool is_reading_ = false;
     std::uint64_t after_ = 0;
     std::deque<v1::Event> queue_;
 };
-
-}  // namespace
 
 OperatorService::OperatorService(CoreThread& core, const ByteCounters& bytes)
     : core_(core), bytes_(bytes) {}
@@ -243,13 +306,18 @@ std::unique_ptr<control::CallHandler> OperatorService::ask(control::ServerCall& 
         const State& state = core_.state();
         return state.leads ? query(state, monotonic_now(), request, reply) : not_leading(state);
     };
-    return std::make_unique<Question<Request, Reply, decltype(answer)>>(call, answer);
+    return std::make_unique<Question<Request, Reply, decltype(answer)>>(*this, call, answer);
 }
 
 std::unique_ptr<control::CallHandler> OperatorService::open(std::string_view method,
                                                             control::ServerCall& call) {
     constexpr std::string_view kService = "/penstock.v1.Operators/";
     if (!method.starts_with(kService)) {
+        return nullptr;
+    }
+    if (calls_.size() >= kCallsMax) {
+        call.finish(
+            {grpc::StatusCode::RESOURCE_EXHAUSTED, "too many calls of operators; ask again"});
         return nullptr;
     }
     method.remove_prefix(kService.size());
@@ -272,12 +340,18 @@ std::unique_ptr<control::CallHandler> OperatorService::open(std::string_view met
         return plan_rebalance(call);
     }
     if (method == "SetServerDuty") {
-        return std::make_unique<Command>(core_, call);
+        return std::make_unique<Command>(*this, call);
     }
     if (method == "Events") {
-        return std::make_unique<EventStream>(core_, call);
+        return std::make_unique<EventStream>(*this, call);
     }
     return nullptr;
+}
+
+void OperatorService::sweep(MonotonicTime now) {
+    for (OperatorCall* const call : calls_) {
+        call->cancel_if_stuck(now);
+    }
 }
 
 std::unique_ptr<control::CallHandler> OperatorService::list_servers(control::ServerCall& call) {

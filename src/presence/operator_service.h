@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string_view>
+#include <unordered_set>
 
 namespace penstock::presence {
 
@@ -16,10 +17,20 @@ class OperatorService {
     /// Both must outlive this.
     OperatorService(CoreThread& core, const ByteCounters& bytes);
 
-    /// The handler of a new call; nullptr: it is no method of operators.
+    /// The handler of a new call; nullptr: it is no method of operators, or `call` is refused.
     std::unique_ptr<control::CallHandler> open(std::string_view method, control::ServerCall& call);
 
+    /// Breaks off calls that ask nothing, or do not take their answers. Once a second.
+    void sweep(MonotonicTime now);
+
+    static constexpr std::size_t kCallsMax = 128;
+
   private:
+    class OperatorCall;
+    template <typename Request, typename Reply, typename Ask>
+    class Question;
+    class Command;
+    class EventStream;
     using Handler = std::unique_ptr<control::CallHandler>;
 
     template <typename Request, typename Reply, typename Query>
@@ -33,6 +44,7 @@ class OperatorService {
 
     CoreThread& core_;
     const ByteCounters& bytes_;
+    std::unordered_set<OperatorCall*> calls_;
 };
 
 }  // namespace penstock::presence

@@ -190,11 +190,13 @@ class PeerSession final : public PeerCall, public control::CallHandler {
 
     void take(std::string_view bytes) override {
         using Up = typename Kind::Up;
+        if (is_closing_) {
+            return;
+        }
         shared_.bytes.received += bytes.size();
         const auto* const incoming = shared_.incoming.template parse<Up>(bytes);
         if (incoming == nullptr) {
-            is_closing_ = true;
-            call_.finish({grpc::StatusCode::INTERNAL, "this is no message of the protocol"});
+            end({grpc::StatusCode::INTERNAL, "this is no message of the protocol"});
             return;
         }
         if (is_load(*incoming)) {
@@ -216,11 +218,7 @@ class PeerSession final : public PeerCall, public control::CallHandler {
         }
     }
 
-    void end_of_messages() override {
-        is_closing_ = true;
-        outbox_ = {};
-        call_.finish(grpc::Status::OK);
-    }
+    void end_of_messages() override { end(grpc::Status::OK); }
 
     bool give(std::string& out) override {
         if (!shared_.gate.is_open(BootClock::now())) {
@@ -247,6 +245,14 @@ class PeerSession final : public PeerCall, public control::CallHandler {
     }
 
   private:
+    /// The peer gets nothing more.
+    void end(const grpc::Status& status) {
+        is_closing_ = true;
+        closing_since_ = monotonic_now();
+        outbox_ = {};
+        call_.finish(status);
+    }
+
     Shared& shared_;
     control::ServerCall& call_;
     const SessionId id_;

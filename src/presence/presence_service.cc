@@ -10,15 +10,21 @@
 
 namespace penstock::presence {
 
-struct PresenceService::Parts {
+struct PresenceService::Parts final : Outlets {
     Parts(State state, const CommandGate& gate, bool are_callers_certified)
         : core(std::move(state)),
           peers(core, gate, are_callers_certified),
           operators(core, peers.bytes()) {}
 
-    ~Parts() { core.stop(); }
+    ~Parts() override { core.stop(); }
     Parts(const Parts&) = delete;
     Parts& operator=(const Parts&) = delete;
+
+    void perform(Action action) override { peers.perform(std::move(action)); }
+    void sweep(MonotonicTime now) override {
+        peers.sweep(now);
+        operators.sweep(now);
+    }
 
     CoreThread core;
     PeerService peers;
@@ -39,12 +45,13 @@ Result<std::unique_ptr<PresenceService>> PresenceService::start(const Endpoint& 
         [&parts = *parts](std::string_view method, control::ServerCall& call) {
             auto of_peer = parts.peers.open(method, call);
             return of_peer != nullptr ? std::move(of_peer) : parts.operators.open(method, call);
-        });
+        },
+        [&gate] { return gate.is_open(BootClock::now()); });
     if (!server) {
         return std::move(server).error();
     }
     parts->server = std::move(server).value();
-    parts->core.start(*parts->server, parts->peers, store);
+    parts->core.start(*parts->server, *parts, store);
     return std::unique_ptr<PresenceService>(new PresenceService(std::move(parts)));
 }
 

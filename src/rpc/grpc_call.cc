@@ -64,9 +64,21 @@ void GrpcServer::Call::open() {
 }
 
 void GrpcServer::Call::receive(std::string_view bytes) {
+    if (is_failed_ || handler_ == nullptr) {
+        reopen_window(bytes.size());  // it is over: nothing is kept
+        return;
+    }
+    const std::size_t had = reader_.rest_bytes();
     reader_.add(bytes);
     take_messages();
     reader_.keep_rest();
+    reopen_window(had + bytes.size() - reader_.rest_bytes());
+}
+
+/// What is kept is not given back, so that no caller can have us keep more than its window.
+void GrpcServer::Call::reopen_window(std::size_t bytes) {
+    nghttp2_session_consume(connection_.session_.get(), stream_, bytes);
+    connection_.want_send();
 }
 
 void GrpcServer::Call::end_of_messages() {
@@ -75,14 +87,16 @@ void GrpcServer::Call::end_of_messages() {
 }
 
 void GrpcServer::Call::go_on() {
+    paused_until_ = MonotonicTime::min();
+    const std::size_t had = reader_.rest_bytes();
     take_messages();
     reader_.keep_rest();
+    reopen_window(had - reader_.rest_bytes());
 }
 
 void GrpcServer::Call::take_messages() {
     std::string_view message;
-    while (!is_failed_ && handler_ != nullptr &&
-           connection_.paused_until() == MonotonicTime::min()) {
+    while (!is_failed_ && handler_ != nullptr && paused_until_ == MonotonicTime::min()) {
         switch (reader_.next(message)) {
             case MessageReader::Found::message:
                 handler_->take(message);
@@ -137,7 +151,12 @@ void GrpcServer::Call::cancel() {
     connection_.want_send();
 }
 
-void GrpcServer::Call::pause(std::chrono::nanoseconds duration) { connection_.pause(duration); }
+void GrpcServer::Call::pause(std::chrono::nanoseconds duration) {
+    if (paused_until_ == MonotonicTime::min()) {
+        connection_.server_.paused_.push_back(this);
+    }
+    paused_until_ = std::max(paused_until_, monotonic_now() + duration);
+}
 
 std::vector<std::string> GrpcServer::Call::peer_uris() const {
     return connection_.tls_ ? connection_.tls_->peer_uris() : std::vector<std::string>();
@@ -145,6 +164,11 @@ std::vector<std::string> GrpcServer::Call::peer_uris() const {
 
 void GrpcServer::Call::close() {
     is_failed_ = true;
+    if (paused_until_ != MonotonicTime::min()) {
+        std::erase(connection_.server_.paused_, this);
+    }
+    // The call's window is gone; the connection's is not.
+    nghttp2_session_consume_connection(connection_.session_.get(), reader_.rest_bytes());
     if (const std::unique_ptr<CallHandler> handler = std::exchange(handler_, nullptr)) {
         handler->closed();
     }
@@ -159,6 +183,9 @@ ssize_t GrpcServer::Call::on_fill(nghttp2_session* /*session*/,
                                   nghttp2_data_source* source,
                                   void* /*connection*/) {
     auto& call = *static_cast<Call*>(source->ptr);
+    if (call.given_ < call.sending_.size() && !call.connection_.server_.may_send_()) {
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;  // the stream is reset
+    }
     const std::size_t filled = call.fill(bytes, most);
     if (filled > 0) {
         return static_cast<ssize_t>(filled);

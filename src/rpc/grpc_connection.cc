@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kSendBytes = 16'000;  // at once: what one record of TLS holds, not more
 constexpr std::size_t kUnackedMax = 1'000;  // answers to pings and settings not sent yet
+constexpr std::size_t kQueuedMax = 4'096;   // frames that we owe the caller
 constexpr std::uint32_t kCallWindow = 512U << 10U;  // twice the longest message
 constexpr std::int32_t kConnectionWindow = 4 << 20;
 // A caller that opens and breaks off calls: so many at once, and a second in the long run.
@@ -34,6 +35,7 @@ const nghttp2_option& options() {
         nghttp2_option* option = nullptr;
         PENSTOCK_CHECK(nghttp2_option_new(&option) == 0);
         nghttp2_option_set_no_closed_streams(option, 1);
+        nghttp2_option_set_no_auto_window_update(option, 1);  // see Call::reopen_window()
         nghttp2_option_set_max_outbound_ack(option, kUnackedMax);
         nghttp2_option_set_stream_reset_rate_limit(option, kResetsAtOnce, kResetsPerSecond);
         return option;
@@ -122,8 +124,10 @@ bool GrpcServer::Connection::receive() {
 }
 
 bool GrpcServer::Connection::take(std::string_view plain) {
-    const bool is_good = plain.empty() || nghttp2_session_mem_recv(
-                                              session_.get(), bytes_of(plain), plain.size()) >= 0;
+    const bool is_good =
+        plain.empty() ||
+        (nghttp2_session_mem_recv(session_.get(), bytes_of(plain), plain.size()) >= 0 &&
+         nghttp2_session_get_outbound_queue_size(session_.get()) <= kQueuedMax);
     want_send();
     return is_good || (send() && false);  // why it is over leaves, if it can
 }
@@ -142,7 +146,7 @@ bool GrpcServer::Connection::collect(std::string& plain) {
 }
 
 bool GrpcServer::Connection::send() {
-    if (!transmit({})) {
+    if (!unsent_.empty() && (!server_.may_send_() || !transmit({}))) {
         return false;
     }
     if (tls_ && !tls_->is_agreed()) {
@@ -194,9 +198,9 @@ bool GrpcServer::Connection::transmit(std::string_view bytes) {
     return true;
 }
 
+/// Who does not take what we say is not listened to, so that no more is to be said.
 void GrpcServer::Connection::watch() {
-    const std::uint32_t reading = paused_until_ == MonotonicTime::min() ? EPOLLIN : 0U;
-    const std::uint32_t wanted = reading | (unsent_.empty() ? 0U : EPOLLOUT);
+    const std::uint32_t wanted = unsent_.empty() ? EPOLLIN : EPOLLOUT;
     if (socket_ && wanted != std::exchange(watched_, wanted)) {
         epoll_event event{.events = wanted, .data = {.ptr = this}};
         PENSTOCK_CHECK(::epoll_ctl(server_.epoll_.get(), EPOLL_CTL_MOD, socket_.get(), &event) ==
@@ -219,26 +223,6 @@ bool GrpcServer::Connection::look(MonotonicTime now) {
         nghttp2_submit_ping(session_.get(), NGHTTP2_FLAG_NONE, nullptr);
         want_send();
     }
-    return true;
-}
-
-void GrpcServer::Connection::pause(std::chrono::nanoseconds duration) {
-    if (paused_until_ == MonotonicTime::min()) {
-        server_.paused_.push_back(this);
-    }
-    paused_until_ = std::max(paused_until_, monotonic_now() + duration);
-    watch();
-}
-
-bool GrpcServer::Connection::resume(MonotonicTime now) {
-    if (now < paused_until_) {
-        return false;
-    }
-    paused_until_ = MonotonicTime::min();
-    for (const auto& [stream, call] : calls_) {
-        call->go_on();  // which may begin another pause
-    }
-    watch();
     return true;
 }
 

@@ -36,13 +36,10 @@ class GrpcServer::Connection {
     bool send();
     /// Whether it is still good, looked at once a second; pings a quiet one.
     bool look(MonotonicTime now);
-    /// Ends the pause if it is over. Returns: false: not yet.
-    bool resume(MonotonicTime now);
     /// Closes every handler and the socket.
     void close();
 
     [[nodiscard]] int socket() const noexcept { return socket_.get(); }
-    [[nodiscard]] MonotonicTime paused_until() const noexcept { return paused_until_; }
 
     std::size_t place = 0;   // in GrpcServer::connections_
     bool is_listed = false;  // in GrpcServer::unsent_
@@ -56,9 +53,8 @@ class GrpcServer::Connection {
 
     void open_session();
     void want_send();
-    void pause(std::chrono::nanoseconds duration);
     bool take(std::string_view plain);
-    /// What one send takes: a record of TLS. Empty: there is nothing.
+    /// What one send takes: about a record of TLS. Empty: there is nothing.
     bool collect(std::string& plain);
     bool transmit(std::string_view bytes);
     void watch();
@@ -96,7 +92,6 @@ class GrpcServer::Connection {
     MonotonicTime heard_at_;
     std::optional<MonotonicTime> pinged_at_;
     MonotonicTime unsent_since_;
-    MonotonicTime paused_until_ = MonotonicTime::min();  // min: it is not
 };
 
 /// One call: an HTTP/2 stream.
@@ -119,6 +114,7 @@ class GrpcServer::Call final : public ServerCall {
     /// Goes on after a pause.
     void go_on();
     void close();
+    [[nodiscard]] MonotonicTime paused_until() const noexcept { return paused_until_; }
     /// The stream's end has been sent; whatever the caller has still to say is of no use.
     [[nodiscard]] bool is_open_at_caller() const noexcept { return !has_ended_; }
 
@@ -131,6 +127,8 @@ class GrpcServer::Call final : public ServerCall {
                            nghttp2_data_source* source,
                            void*);
     std::size_t fill(std::uint8_t* bytes, std::size_t most);
+    /// What the caller may send again: so much is not kept here any more.
+    void reopen_window(std::size_t bytes);
     void submit_trailers();
     void take_messages();
     /// Ends the call now: what was to be given is not.
@@ -152,6 +150,7 @@ class GrpcServer::Call final : public ServerCall {
     bool is_failed_ = false;                // nothing is taken or given any more
     bool has_ended_ = false;                // the caller sends nothing more
     bool is_end_told_ = false;
+    MonotonicTime paused_until_ = MonotonicTime::min();  // min: it is not
 };
 
 }  // namespace penstock::control

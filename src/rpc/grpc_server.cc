@@ -9,10 +9,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <fcntl.h>
+#include <functional>
 #include <span>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <system_error>
 #include <utility>
@@ -20,10 +21,10 @@
 namespace penstock::control {
 namespace {
 
-constexpr int kReadyMost = 256;  // descriptors served before what they led to is sent
+constexpr int kReadyMost = 32;  // descriptors served before what they led to is sent
 constexpr int kAcceptsAtOnce = 64;
 constexpr int kBacklog = 4096;
-constexpr std::size_t kReadBytes = 64U << 10U;  // of one connection, before the next has its turn
+constexpr std::size_t kReadBytes = 16U << 10U;  // of one connection, before the next has its turn
 constexpr std::chrono::seconds kLookInterval{1};
 
 Error cannot_listen(const Endpoint& address) {
@@ -33,14 +34,23 @@ Error cannot_listen(const Endpoint& address) {
                         std::generic_category().message(errno))};
 }
 
-UniqueFd spare_file() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
+/// As many as there are files for, less some for everything else.
+std::size_t connections_max() {
+    constexpr rlim_t kOthers = 64;
+    rlimit files{};
+    ::getrlimit(RLIMIT_NOFILE, &files);
+    const rlim_t ours =
+        files.rlim_cur >= 2 * kOthers ? files.rlim_cur - kOthers : files.rlim_cur / 2;
+    return std::min<rlim_t>(ours, GrpcServer::kConnectionsMax);
+}
 
 }  // namespace
 
 Result<std::unique_ptr<GrpcServer>> GrpcServer::listen(const Endpoint& address,
                                                        const TlsFiles& tls,
                                                        std::size_t message_bytes_max,
-                                                       OpenCall open_call) {
+                                                       OpenCall open_call,
+                                                       std::function<bool()> may_send) {
     std::unique_ptr<TlsRenewal> renewal;
     if (tls.any()) {
         auto started = TlsRenewal::start(tls);
@@ -52,12 +62,15 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::listen(const Endpoint& address,
     // Without SO_REUSEPORT: a busy port is an error, not something to share with a second server.
     UniqueFd listener(
         ::socket(address_family(address.ip), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!listener) {
+        return cannot_listen(address);
+    }
     const int reuse = 1;
     ::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse));
     const SocketAddress wanted = to_socket_address(address);
     sockaddr_storage bound{};
     socklen_t bytes = sizeof(bound);
-    if (!listener || ::bind(listener.get(), wanted.get(), wanted.length) != 0 ||
+    if (::bind(listener.get(), wanted.get(), wanted.length) != 0 ||
         ::listen(listener.get(), kBacklog) != 0 ||
         ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&bound), &bytes) != 0) {
         return cannot_listen(address);
@@ -66,22 +79,25 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::listen(const Endpoint& address,
                                                       std::move(listener),
                                                       std::move(renewal),
                                                       message_bytes_max,
-                                                      std::move(open_call)));
+                                                      std::move(open_call),
+                                                      std::move(may_send)));
 }
 
 GrpcServer::GrpcServer(Endpoint listening,
                        UniqueFd listener,
                        std::unique_ptr<TlsRenewal> tls,
                        std::size_t message_bytes_max,
-                       OpenCall open_call)
+                       OpenCall open_call,
+                       std::function<bool()> may_send)
     : listening_(listening),
       listener_(std::move(listener)),
       tls_(std::move(tls)),
       message_bytes_max_(message_bytes_max),
       open_call_(std::move(open_call)),
+      may_send_(std::move(may_send)),
+      connections_max_(connections_max()),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       wake_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
-      spare_(spare_file()),
       look_at_(monotonic_now() + kLookInterval),
       received_(kReadBytes, '\0') {
     PENSTOCK_CHECK(epoll_ && wake_);
@@ -105,7 +121,7 @@ void GrpcServer::wake() const noexcept {
 
 void GrpcServer::poll(MonotonicTime until) {
     send_all();
-    for (const Connection* paused : paused_) {
+    for (const Call* paused : paused_) {
         until = std::min(until, paused->paused_until());
     }
     int ready = take_ready(milliseconds_until(std::min(until, look_at_)));
@@ -118,8 +134,12 @@ void GrpcServer::poll(MonotonicTime until) {
     const MonotonicTime now = monotonic_now();
     resume_paused(now);
     if (now >= look_at_) {
-        look_at_ = now + kLookInterval;
-        look_after(now);
+        // Had we not run for a while, what is missed may still wait to be read.
+        const bool is_late = now >= std::exchange(look_at_, now + kLookInterval) + kLookInterval;
+        watch_listener(true);
+        if (!is_late) {
+            look_after(now);
+        }
     }
     send_all();
     dropped_.clear();
@@ -165,13 +185,9 @@ void GrpcServer::accept_all() {
             accept_one(std::move(socket));
             continue;
         }
-        if (errno == EMFILE || errno == ENFILE) {
-            // Who is refused now asks again later; who waits in the queue would not know why.
-            spare_.reset();
-            socket = UniqueFd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-            socket.reset();
-            spare_ = spare_file();
-            continue;
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            watch_listener(false);  // until we look after everything again
+            return;
         }
         if (errno != ECONNABORTED && errno != EINTR) {
             return;
@@ -179,9 +195,16 @@ void GrpcServer::accept_all() {
     }
 }
 
+void GrpcServer::watch_listener(bool is_accepting) {
+    if (std::exchange(is_accepting_, is_accepting) != is_accepting) {
+        epoll_event event{.events = is_accepting ? EPOLLIN : 0U, .data = {.ptr = &listener_}};
+        PENSTOCK_CHECK(::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, listener_.get(), &event) == 0);
+    }
+}
+
 void GrpcServer::accept_one(UniqueFd socket) {
-    if (connections_.size() >= kConnectionsMax) {
-        return;
+    if (connections_.size() >= connections_max_) {
+        return;  // hung up on, and not left to wait: it asks again
     }
     std::optional<TlsStream> tls;
     if (tls_ != nullptr) {
@@ -215,9 +238,11 @@ void GrpcServer::look_after(MonotonicTime now) {
 }
 
 void GrpcServer::resume_paused(MonotonicTime now) {
-    for (Connection* const connection : std::exchange(paused_, {})) {
-        if (connection->socket() >= 0 && !connection->resume(now)) {
-            paused_.push_back(connection);
+    const std::vector<Call*> paused = paused_;
+    for (Call* const call : paused) {
+        if (now >= call->paused_until()) {
+            std::erase(paused_, call);
+            call->go_on();  // which may begin another pause
         }
     }
 }
@@ -233,7 +258,6 @@ void GrpcServer::drop(Connection& connection) {
         connections_[connection.place]->place = connection.place;
     }
     dropped->close();
-    std::erase(paused_, dropped.get());
     dropped_.push_back(std::move(dropped));
 }
 

@@ -33,7 +33,8 @@ class ServerCall {
     virtual void finish(const grpc::Status& status) = 0;
     /// Breaks the call off, whatever was not sent yet.
     virtual void cancel() = 0;
-    /// Takes no message for so long. What the caller goes on sending waits in its connection.
+    /// Takes no message of the call for so long. What the caller goes on sending waits here until
+    /// the call's window is full, and then at the caller.
     virtual void pause(std::chrono::nanoseconds duration) = 0;
     /// URIs in the certificate that the caller showed.
     [[nodiscard]] virtual std::vector<std::string> peer_uris() const = 0;
@@ -64,7 +65,7 @@ using OpenCall =
 /// Source: gRPC over HTTP2; RFC 9113.
 class GrpcServer {
   public:
-    static constexpr std::size_t kConnectionsMax = 200'000;
+    static constexpr std::size_t kConnectionsMax = 200'000;        // or fewer: see listen()
     static constexpr std::uint32_t kCallsOfAConnectionMax = 1024;  // more wait at the caller
     static constexpr std::size_t kHeaderBytesMax = 8192;           // of one call
     // What is not done in this time ends a connection: TLS and its first frame; an answer to our
@@ -75,20 +76,23 @@ class GrpcServer {
     static constexpr std::chrono::seconds kUnsentMost{8};
 
     /// Listens at `address` (port 0: any free one), by TLS if `tls` names files. No message longer
-    /// than `message_bytes_max` is taken.
+    /// than `message_bytes_max` is taken. When `may_send` says no, nothing leaves of what was begun
+    /// before: such connections and calls are ended. Of the files that the process may open now, 64
+    /// are left to others; who calls beyond that is hung up on.
     /// Errors: unavailable: the address cannot be listened at; else as check_tls(). One line.
     static Result<std::unique_ptr<GrpcServer>> listen(const Endpoint& address,
                                                       const TlsFiles& tls,
                                                       std::size_t message_bytes_max,
-                                                      OpenCall open_call);
+                                                      OpenCall open_call,
+                                                      std::function<bool()> may_send);
     /// Ends every connection; every handler is closed.
     ~GrpcServer();
     GrpcServer(const GrpcServer&) = delete;
     GrpcServer& operator=(const GrpcServer&) = delete;
 
     /// Takes what has come, or waits for it until `until` or a wake(), and sends what there is to
-    /// send. All that waits is taken, a portion of each connection after the other, but for at most
-    /// kTurnMost. Thread: the server's.
+    /// send. All that waits is taken, a portion of each connection after the other, but for not
+    /// much longer than kTurnMost. Thread: the server's.
     void poll(MonotonicTime until);
     /// Ends the wait of poll(), now or the next time. Thread: any.
     void wake() const noexcept;
@@ -105,9 +109,11 @@ class GrpcServer {
                UniqueFd listener,
                std::unique_ptr<TlsRenewal> tls,
                std::size_t message_bytes_max,
-               OpenCall open_call);
+               OpenCall open_call,
+               std::function<bool()> may_send);
     void accept_all();
     void accept_one(UniqueFd socket);
+    void watch_listener(bool is_accepting);
     /// Returns: how many descriptors were ready.
     int take_ready(int patience_ms);
     void send_all();
@@ -121,12 +127,14 @@ class GrpcServer {
     const std::unique_ptr<TlsRenewal> tls_;
     const std::size_t message_bytes_max_;
     const OpenCall open_call_;
+    const std::function<bool()> may_send_;
+    const std::size_t connections_max_;
     UniqueFd epoll_;
     UniqueFd wake_;
-    UniqueFd spare_;  // given up for a moment to turn callers away when there are no more files
+    bool is_accepting_ = true;  // else there are no more files, and callers wait
     std::vector<std::unique_ptr<Connection>> connections_;
     std::vector<Connection*> unsent_;  // with something to send
-    std::vector<Connection*> paused_;
+    std::vector<Call*> paused_;
     std::vector<std::unique_ptr<Connection>> dropped_;  // until nobody refers to them
     MonotonicTime look_at_;
     // Scratch, emptied by whoever uses it.

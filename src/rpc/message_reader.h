@@ -33,7 +33,7 @@ class MessageReader {
     Found next(std::string_view& message);
     /// Keeps what is no whole message yet, or was not asked for.
     void keep_rest();
-    [[nodiscard]] bool has_rest() const noexcept { return !rest_.empty(); }
+    [[nodiscard]] std::size_t rest_bytes() const noexcept { return rest_.size(); }
 
   private:
     const std::size_t most_;

@@ -90,6 +90,8 @@ bool use_identity(SSL_CTX& context, const TlsMaterial& material) {
 
 bool use_authorities(SSL_CTX& context, const TlsMaterial& material) {
     X509_STORE* const store = SSL_CTX_get_cert_store(&context);
+    // As gRPC has it: an authority that is trusted need not be the last one of all.
+    X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_TRUSTED_FIRST);
     return std::ranges::all_of(material.authorities, [&](const CertificateHandle& authority) {
         return X509_STORE_add_cert(store, authority.get()) == 1 &&
                SSL_CTX_add_client_CA(&context, authority.get()) == 1;

@@ -12,8 +12,8 @@
 
 namespace penstock::control {
 
-/// What all TLS sessions of one end share. Only HTTP/2 is agreed on (ALPN "h2"), by TLS 1.2 or
-/// later; no session is resumed. Thread: any.
+/// What all TLS sessions of one end share: TLS 1.2 or later; of what the other end offers (ALPN)
+/// only HTTP/2, "h2"; no session is resumed. Thread: any.
 class TlsContext {
   public:
     /// A server's; with authorities, a certificate of one of them is demanded of every caller.

@@ -36,6 +36,8 @@ class Handshake {
         SSL_CTX_set_default_passwd_cb(context_.get(), [](char*, int, int, void*) { return -1; });
         if (!files.authority.empty()) {
             SSL_CTX_load_verify_file(context_.get(), files.authority.c_str());
+            X509_STORE_set_flags(SSL_CTX_get_cert_store(context_.get()),
+                                 X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_TRUSTED_FIRST);
             SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
         }
         if (!files.certificate.empty()) {

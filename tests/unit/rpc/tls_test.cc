@@ -189,9 +189,11 @@ class CallTest : public TlsFilesTest {
 
     void serve(const TlsFiles& files) {
         auto server = GrpcServer::listen(
-            {IpAddress::v4(0x7f000001U), 0}, files, 1'000, [](std::string_view, ServerCall&) {
-                return nullptr;
-            });
+            {IpAddress::v4(0x7f000001U), 0},
+            files,
+            1'000,
+            [](std::string_view, ServerCall&) { return nullptr; },
+            [] { return true; });
         ASSERT_TRUE(server.ok()) << server.error().message;
         server_ = std::move(server).value();
         port_ = server_->listening().port;
@@ -235,6 +237,12 @@ TEST_F(CallTest, ArrivesInPlaintext) {
 TEST_F(CallTest, ArrivesWithACertificateOfTheAuthority) {
     serve(good_);
     EXPECT_THAT(call(authority_.issue("caller", {.names = "DNS:caller"})), IsEmpty());
+}
+
+TEST_F(CallTest, ArrivesWithACertificateThatIsItselfTrusted) {
+    const TlsFiles caller = authority_.issue("caller", {.names = "DNS:caller"});
+    serve({caller.certificate, good_.certificate, good_.key});
+    EXPECT_THAT(call(caller), IsEmpty()) << "as one of an authority that is not the last of all";
 }
 
 TEST_F(CallTest, NeedsNoCertificateIfNoneIsDemanded) {
