@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/protocol.h"
 #include "presence.grpc.pb.h"
+#include "presence/core_thread.h"
 #include "presence/recover.h"
 #include "rpc/messages.h"
 #include "wire/ticket.h"
@@ -414,6 +415,76 @@ TEST(PresenceService, AnswersOperators) {
         EXPECT_EQ(operators->ListStreams(&context, request, &reply).error_code(),
                   grpc::StatusCode::INVALID_ARGUMENT);
     }
+}
+
+TEST(PresenceService, AnswersOneQuestionACall) {
+    const auto service = start_service();
+    const auto channel = channel_to(*service);
+    grpc::ClientContext context;
+    set_patience(context);
+    const grpc::internal::RpcMethod method("/penstock.v1.Operators/ListStreams",
+                                           grpc::internal::RpcMethod::BIDI_STREAMING);
+    using Call = grpc::ClientReaderWriter<v1::ListStreamsRequest, v1::ListStreamsReply>;
+    const std::unique_ptr<Call> call(
+        grpc::internal::ClientReaderWriterFactory<v1::ListStreamsRequest,
+                                                  v1::ListStreamsReply>::Create(channel.get(),
+                                                                                method,
+                                                                                &context));
+    for (int i = 0; i < 1000 && call->Write({}); ++i) {
+    }
+    int answers = 0;
+    v1::ListStreamsReply reply;
+    while (call->Read(&reply)) {
+        ++answers;
+    }
+    EXPECT_EQ(answers, 1);
+    EXPECT_TRUE(call->Finish().ok());
+}
+
+TEST(PresenceService, LetsOnlySoManyFollowTheEvents) {
+    const auto service = start_service();
+    const auto channel = channel_to(*service);
+    const auto operators = v1::Operators::NewStub(channel);
+    const DataServerPeer data_server(channel);
+    static_cast<void>(events_until(*operators, "server_attached"));
+    std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+    std::vector<std::unique_ptr<grpc::ClientReader<v1::Event>>> readers;
+    v1::EventsRequest request;
+    request.set_follow(true);
+    v1::Event event;
+    for (std::size_t i = 0; i < CoreThread::kFollowersMax; ++i) {
+        set_patience(*contexts.emplace_back(std::make_unique<grpc::ClientContext>()));
+        readers.push_back(operators->Events(contexts.back().get(), request));
+        ASSERT_TRUE(readers.back()->Read(&event));
+    }
+    grpc::ClientContext context;
+    set_patience(context);
+    const auto one_more = operators->Events(&context, request);
+    while (one_more->Read(&event)) {
+    }
+    EXPECT_EQ(one_more->Finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+    for (const auto& others : contexts) {
+        others->TryCancel();
+    }
+    for (const auto& others : readers) {
+        static_cast<void>(others->Finish());
+    }
+}
+
+TEST(PresenceService, BreaksOffTheCallOfAnOperatorWhoAsksNothing) {
+    const auto service = start_service();
+    const auto channel = channel_to(*service);
+    grpc::ClientContext context;
+    set_patience(context);
+    const grpc::internal::RpcMethod method("/penstock.v1.Operators/Events",
+                                           grpc::internal::RpcMethod::BIDI_STREAMING);
+    using Call = grpc::ClientReaderWriter<v1::EventsRequest, v1::Event>;
+    const std::unique_ptr<Call> call(
+        grpc::internal::ClientReaderWriterFactory<v1::EventsRequest, v1::Event>::Create(
+            channel.get(), method, &context));
+    v1::Event event;
+    EXPECT_FALSE(call->Read(&event));
+    EXPECT_EQ(call->Finish().error_code(), grpc::StatusCode::CANCELLED);
 }
 
 TEST(PresenceService, TellsAConsumerThatWillNotWaitAndEndsItsSession) {
