@@ -9,6 +9,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 namespace penstock::presence {
@@ -49,6 +50,30 @@ Error nonsense(const std::string& member, const std::string& what) {
     return {ErrorCode::system, fmt::format("etcd {}: {}", member, what)};
 }
 
+/// Has gRPC look after connections all the time: of itself it does only as long as somebody waits
+/// for an answer, so that none comes about that takes longer than a call.
+class ConnectionKeeper {
+  public:
+    ConnectionKeeper() : thread_([this] { run(); }) {}
+    ~ConnectionKeeper() {
+        queue_.Shutdown();
+        thread_.join();
+    }
+    ConnectionKeeper(const ConnectionKeeper&) = delete;
+    ConnectionKeeper& operator=(const ConnectionKeeper&) = delete;
+
+  private:
+    void run() {
+        void* nothing = nullptr;
+        bool ok = false;
+        while (queue_.Next(&nothing, &ok)) {  // until it is shut down: nobody puts anything in
+        }
+    }
+
+    grpc::CompletionQueue queue_;
+    std::thread thread_;  // last: it uses the other
+};
+
 }  // namespace
 
 struct EtcdSession::Members {
@@ -59,6 +84,7 @@ struct EtcdSession::Members {
     };
 
     TlsFiles tls;
+    ConnectionKeeper keeper;
     std::vector<Member> all;
     std::size_t present = 0;  // answered last
     std::string leader_key;
