@@ -1,6 +1,6 @@
 /// Peers that a test wants by the thousand, or wants to misbehave: a data server that reports its
-/// load as fast as the connection takes it, or very many consumers in one process. Says what it saw
-/// as one JSON object a line.
+/// load as fast as the connection takes it, or one that says how busy it is and has nothing to do,
+/// or very many consumers in one process. Says what it saw as one JSON object a line.
 #include "base/protocol.h"
 #include "presence.grpc.pb.h"
 
@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -31,7 +32,10 @@ using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* kUsage =
-    "control-load storm PRESENCE NAME SECONDS | control-load herd PRESENCE STREAM COUNT ADDRESS\n";
+    "control-load storm PRESENCE NAME SECONDS | control-load busy PRESENCE NAME UTILISATION |"
+    " control-load herd PRESENCE STREAM COUNT ADDRESS\n";
+constexpr milliseconds kReportInterval{100};
+constexpr milliseconds kLookInterval{20};  // a thousand consumers are looked at in some of these
 
 template <typename... Values>
 void say(fmt::format_string<Values...> text, Values&&... values) {
@@ -40,48 +44,96 @@ void say(fmt::format_string<Values...> text, Values&&... values) {
     std::fflush(stdout);
 }
 
-/// A data server without streams that reports without a pause.
-int storm(const std::string& presence, const std::string& name, int seconds) {
-    const auto channel = grpc::CreateChannel(presence, grpc::InsecureChannelCredentials());
-    const auto stub = v1::DataServers::NewStub(channel);
-    grpc::ClientContext context;
-    const auto call = stub->Session(&context);
-    v1::DataServerUp up;
-    up.mutable_hello()->set_protocol(kProtocols.newest);
-    up.mutable_hello()->set_name(name);
-    up.mutable_hello()->set_boot_id(1);
-    up.mutable_hello()->set_streams_max(1);
-    up.mutable_hello()->set_consumers_max(1);
-    call->Write(up);
-    up.mutable_reports_done();
-    call->Write(up);
-    std::thread reader([&] {
+/// The session of a data server without streams, from its hello on.
+class EmptyServer {
+  public:
+    EmptyServer(const std::string& presence, const std::string& name)
+        : stub_(v1::DataServers::NewStub(
+              grpc::CreateChannel(presence, grpc::InsecureChannelCredentials()))),
+          call_(stub_->Session(&context_)) {
+        v1::DataServerHello& hello = *up_.mutable_hello();
+        hello.set_protocol(kProtocols.newest);
+        hello.set_name(name);
+        hello.set_boot_id(1);
+        hello.set_streams_max(1);
+        hello.set_consumers_max(1);
+        call_->Write(up_);
+        up_.mutable_reports_done();
+        call_->Write(up_);
+        reader_ = std::thread([this] { read(); });
+    }
+
+    ~EmptyServer() {
+        context_.TryCancel();
+        reader_.join();
+    }
+    EmptyServer(const EmptyServer&) = delete;
+    EmptyServer& operator=(const EmptyServer&) = delete;
+
+    /// Also answers what it was told since the last time. Returns: false if the session is over.
+    bool report(std::uint64_t sequence, double utilisation) {
+        if (const std::uint64_t told = told_; told != applied_) {
+            applied_ = told;
+            up_.mutable_applied()->set_epoch(epoch_);
+            up_.mutable_applied()->set_generation(told);
+            call_->Write(up_);
+        }
+        up_.mutable_load()->set_sequence(sequence);
+        up_.mutable_load()->set_utilisation(utilisation);
+        return call_->Write(up_);
+    }
+
+    /// Ends the session, in the middle of a report if need be. Thread: any.
+    void cancel() { context_.TryCancel(); }
+
+  private:
+    void read() {
         v1::DataServerDown down;
-        while (call->Read(&down)) {
+        while (call_->Read(&down)) {
             if (down.has_welcome()) {
                 say(R"({{"event": "welcome"}})");
+            } else if (down.has_streams()) {
+                epoch_ = down.streams().epoch();
+                told_ = down.streams().generation();
             }
         }
-    });
+    }
+
+    grpc::ClientContext context_;
+    const std::unique_ptr<v1::DataServers::Stub> stub_;
+    const std::unique_ptr<grpc::ClientReaderWriter<v1::DataServerUp, v1::DataServerDown>> call_;
+    v1::DataServerUp up_;
+    std::atomic<std::uint64_t> epoch_ = 0;
+    std::atomic<std::uint64_t> told_ = 0;  // newest generation of its streams, which are none
+    std::uint64_t applied_ = 0;
+    std::thread reader_;
+};
+
+/// Reports without a pause.
+int storm(const std::string& presence, const std::string& name, int seconds) {
+    EmptyServer server(presence, name);
     // What is written and not read fills the connection's windows; then a write waits.
     const Clock::time_point end = Clock::now() + std::chrono::seconds(seconds);
     std::thread ender([&] {
         std::this_thread::sleep_until(end);
-        context.TryCancel();
+        server.cancel();
     });
     std::uint64_t sent = 0;
-    up.mutable_load()->set_utilisation(0.5);
-    while (Clock::now() < end) {
-        up.mutable_load()->set_sequence(sent + 1);
-        if (!call->Write(up)) {
-            break;
-        }
+    while (Clock::now() < end && server.report(sent + 1, 0.5)) {
         ++sent;
     }
     ender.join();
-    reader.join();
     say(R"({{"event": "stormed", "reports": {}}})", sent);
     return 0;
+}
+
+/// Reports so much load, as often as it should, until it is killed or nobody listens.
+int busy(const std::string& presence, const std::string& name, double utilisation) {
+    EmptyServer server(presence, name);
+    for (std::uint64_t sequence = 1; server.report(sequence, utilisation); ++sequence) {
+        std::this_thread::sleep_for(kReportInterval);
+    }
+    return 1;
 }
 
 /// One consumer of a herd: when it asked presence last, and how long it took to be told where to
@@ -147,13 +199,16 @@ int herd(const std::string& presence,
             told_at = Clock::now();
             say_answered(members, ++times);
         }
-        std::this_thread::sleep_for(milliseconds(1));
+        std::this_thread::sleep_for(kLookInterval);
     }
 }
 
 int run(std::span<char*> words) {
     if (words.size() == 5 && std::string_view(words[1]) == "storm") {
         return storm(words[2], words[3], std::atoi(words[4]));
+    }
+    if (words.size() == 5 && std::string_view(words[1]) == "busy") {
+        return busy(words[2], words[3], std::strtod(words[4], nullptr));
     }
     if (words.size() == 6 && std::string_view(words[1]) == "herd") {
         return herd(words[2], words[3], std::strtoul(words[4], nullptr, 10), words[5]);

@@ -1,14 +1,17 @@
 """An operator takes a data server out while content flows, and nobody notices."""
 
 import signal
+from statistics import median
 
 import pytest
 import world as harness
+from stage import Stage, contents_of, lost_nothing
 from world import consumer_state, eventually, publisher_state
 from world.processes import CommandFailed
 
 DEADLINE_S = 40
 CONSUMERS = 3
+GAP_MOST_MS = 100  # in which a consumer gets nothing while its stream moves
 
 
 def test_a_drain_under_load_loses_no_packet(world, programs, driver):
@@ -57,6 +60,26 @@ def test_a_drain_under_load_loses_no_packet(world, programs, driver):
     for output in outputs:
         assert harness.fault_in(harness.heads_of(output.read_bytes())) == ""
         assert output.read_bytes() in sent
+
+
+def test_a_drain_makes_before_it_breaks(world, programs, driver):
+    stage = Stage(world, programs, driver)
+    gaps_ms = []
+    for old, new in (("ds1", "ds2"), ("ds2", "ds1"), ("ds1", "ds2")):
+        stage.await_more()
+        said = len(harness.json_lines(stage.consumer.stdout.path))
+        captures = [stage.content_from(name) for name in (old, new)]
+        words = ["server", "drain", old, "--deadline", "30s"]
+        programs.control(world.presence, *words, timeout_s=DEADLINE_S)
+        programs.control(world.presence, "server", "uncordon", old)
+        stage.await_more()
+        ended, began = [contents_of(capture) for capture in captures]
+        assert began[0].time_s < ended[-1].time_s
+        lines = harness.json_lines(stage.consumer.stdout.path)[said:]
+        gaps_ms.append(max(line["longest_gap_ms"] for line in lines))
+    # Not each of them: a machine with other things to do stands still for so long, too.
+    assert median(gaps_ms) < GAP_MOST_MS
+    assert lost_nothing(stage.consumer)
 
 
 def test_a_drain_that_cannot_be_says_why(world, programs, driver):

@@ -1,12 +1,15 @@
 """Programs die and come back while content flows."""
 
 import signal
+import time
 
 import world as harness
-from world import consumer_state, eventually, publisher_state
+from stage import states_of
+from world import consumer_state, epochs_obeyed, eventually, publisher_state
 
 DEADLINE_S = 40
 CONTENT = ("--generate", "--rate", "4Mbit")
+RECOVERED_MOST_S = 4  # all are back at once: 3 s, and some
 
 
 class Stage:
@@ -39,6 +42,27 @@ class Stage:
         wanted = output.stat().st_size + packets * harness.PAYLOAD_BYTES
         eventually(lambda: output.stat().st_size >= wanted, DEADLINE_S, f"{packets} packets more")
 
+    def await_adoption(self):
+        """Waits until a presence that has just started knows all there is of the stream, which
+        its publisher has not ceased to send; what it knows."""
+        self.data_server.wait_for(r"attached to presence ", DEADLINE_S, stream="stderr")
+
+        def taken_over():
+            stream = self.programs.stream("tv")
+            known = (stream["state"], stream["consumers"], stream["requests"])
+            return known == ("transmitting", 1, 1) and stream["data_server"] == "ds1" and stream
+
+        adopted = eventually(taken_over, DEADLINE_S, "adoption")
+        self.await_more(self.seen)
+        states = states_of(self.publisher)
+        assert not {"stopped", "waiting"} & set(states[states.index("transmitting") :]), states
+        return adopted
+
+    def judge(self):
+        """What the first consumer has seen is one piece of what the publisher has sent."""
+        assert harness.fault_in(harness.heads_of(self.seen.read_bytes())) == ""
+        assert self.seen.read_bytes() in self.record.read_bytes()
+
 
 def test_presence_dies_and_comes_back_and_no_packet_is_lost(world, programs, driver):
     stage = Stage(world, programs, driver)
@@ -47,17 +71,12 @@ def test_presence_dies_and_comes_back_and_no_packet_is_lost(world, programs, dri
     stage.presence.kill()
     stage.await_more(stage.seen)  # data servers go on relaying
     programs.presence()
-    stage.data_server.wait_for(r"attached to presence ", DEADLINE_S, stream="stderr")
+    ready_at = time.time()
     events = programs.events(world.presence)
     events.wait_for_object(DEADLINE_S, kind="adopted", stream="tv")
-
-    def taken_over():
-        stream = programs.stream("tv")
-        known = (stream["state"], stream["consumers"], stream["requests"], stream["data_server"])
-        return known == ("transmitting", 1, 1, "ds1") and stream
-
-    assert eventually(taken_over, DEADLINE_S, "adoption")["publisher_id"] == version
-    stage.await_more(stage.seen)
+    assert stage.await_adoption()["publisher_id"] == version
+    recovered = events.wait_for_object(DEADLINE_S, kind="recovered")
+    assert recovered["unix_ms"] / 1000 - ready_at < RECOVERED_MOST_S
 
     # And the chain goes on: the last one leaves, STOP, WAIT; another asks, START.
     assert stage.consumer.stop() == 0
@@ -66,9 +85,30 @@ def test_presence_dies_and_comes_back_and_no_packet_is_lost(world, programs, dri
     stage.consume(again)
     stage.await_more(again, 100)
     assert stage.publisher.stop() == 0
-    heads = harness.heads_of(stage.seen.read_bytes())
-    assert harness.fault_in(heads) == ""
-    assert stage.seen.read_bytes() in stage.record.read_bytes()
+    stage.judge()
+
+
+def test_content_outlives_a_presence_that_has_lost_its_store(world, programs):
+    stage = Stage(world, programs, harness.DRIVERS[0])
+    stage.await_more(stage.seen)
+    stage.presence.kill()
+    store = world.directory / "presence.db"
+    store.write_bytes(b"")
+    refused = programs.presence(wait=False)
+    assert refused.wait(DEADLINE_S) == 1
+    assert "is damaged (it is empty)" in refused.stderr.text()
+    stage.await_more(stage.seen)
+    store.unlink()  # the other presence begins anew, with other keys
+    programs.presence()
+    stage.await_adoption()
+    before, after = epochs_obeyed(stage.data_server)
+    assert after > before
+    again = world.directory / "again"
+    newcomer = stage.consume(again)
+    stage.await_more(again, 100)
+    for process in (newcomer, stage.consumer, stage.publisher):
+        assert process.stop() == 0
+    stage.judge()
 
 
 def test_a_data_server_that_comes_back_is_taken_in(world, programs, driver):

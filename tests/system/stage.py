@@ -3,7 +3,7 @@
 import time
 
 import world as harness
-from world import consumer_state, eventually, newest_sequence, publisher_state
+from world import consumer_state, eventually, last_stats, newest_sequence, publisher_state
 
 DEADLINE_S = 40
 DRIVER = harness.DRIVERS[0]
@@ -79,8 +79,29 @@ class Stage:
         return harness.Capture(self.con, "data0", f"udp and src host {address}")
 
 
+def only_server(world, programs, *words, **started):
+    """What a Stage takes as running: ds1, started like this."""
+    host = world.add_data_server("ds1", DRIVER)
+    return {"ds1": (host, programs.data_server(host, *words, **started))}
+
+
+def consumers_that_wait(programs, host, stream):
+    """Of two consumers the one that waits for ever, and what the other one, which waits for 1 s,
+    said at its end."""
+    hasty = programs.consumer(host, stream, "--stats", "--wait", "1s")
+    patient = programs.consumer(host, stream, "--stats", "--wait", "forever")
+    consumer_state(patient, "waiting", DEADLINE_S)
+    assert hasty.wait(DEADLINE_S) == 1
+    return patient, hasty.stderr.text()
+
+
 def contents_of(capture):
     return [d for d in harness.datagrams_of(capture.stop()) if d.payload.startswith(b"PSTCONT1")]
+
+
+def lost_nothing(consumer):
+    stats = last_stats(consumer)
+    return (stats["lost"], stats["duplicates"], stats["reordered"]) == (0, 0, 0)
 
 
 def states_of(publisher):

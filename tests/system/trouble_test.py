@@ -4,7 +4,14 @@ import time
 
 import pytest
 from stage import DEADLINE_S, DRIVER, Stage
-from world import HeldThread, ProcessFailed, ServiceManager, last_stats, publisher_state
+from world import (
+    HeldThread,
+    ProcessFailed,
+    ServiceManager,
+    eventually,
+    last_stats,
+    publisher_state,
+)
 
 LINK_MOST_S = 2  # as for one that is dead
 DEAF_MOST_S = 9  # a publisher says something every 5 s, and is asked when a consumer complains
@@ -95,9 +102,15 @@ def test_streams_leave_a_data_server_whose_worker_hangs_and_its_watchdog_bites(w
         with HeldThread(hanging.threads()["rte-worker-1"]):
             held_at = time.monotonic()
             assert stage.await_move("ds2") - held_at < STUCK_MOST_S
-            assert state_of(programs, "ds1") == ("degraded", "worker 0 does not move")
+            stuck = ("degraded", "worker 0 does not move")
+            eventually(lambda: state_of(programs, "ds1") == stuck, DEADLINE_S, str(stuck))
             manager.await_silence()
+            # ds2, which has just been handed out, would not be the first choice otherwise.
+            assert stage.place_new("new") == "ds2"
+            considered = {c["server"]: c for c in programs.explain("new")["candidates"]}
+            assert "worker 0 does not move" in considered["ds1"]["ineligible_reason"]
         hanging.kill()  # as the service manager does, and starts it again
         programs.data_server(host, environment=manager.environment())
         stage.await_empty("ds1")
         stage.await_more()
+        assert stage.place_new("newer") == "ds1"

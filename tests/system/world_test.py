@@ -133,6 +133,16 @@ def test_hosts_reach_each_other_on_both_networks(two_hosts):
     assert pub.ping(con.control_address) == 1
 
 
+def test_a_dark_host_neither_hears_nor_is_heard(world, two_hosts):
+    pub, con = two_hosts
+    world.darken(con, True)
+    assert pub.ping(con.data_address, timeout_s=1) == 0
+    with con.socket() as sender, pytest.raises(PermissionError):
+        sender.sendto(b"penstock", (pub.data_address, 9))
+    world.darken(con, False)
+    assert pub.ping(con.data_address) == con.ping(pub.control_address) == 1
+
+
 def test_there_is_no_ipv6(two_hosts):
     assert "inet6" not in two_hosts[0].run(["ip", "address"]).stdout
 

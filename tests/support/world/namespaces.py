@@ -312,10 +312,22 @@ class World:
 
     def deafen(self, host, sender, is_deaf):
         """A host no longer hears the control network from another one, which hears it; or again."""
-        rule = f"ip saddr {sender.control_address} drop"
-        lines = f"table ip deaf {{ chain in {{ type filter hook input priority 0; {rule}; }}; }}"
-        words = ["nft", lines] if is_deaf else ["nft", "delete", "table", "ip", "deaf"]
-        host.run(words)
+        self._drop(host, "deaf", {"input": f"ip saddr {sender.control_address} "}, is_deaf)
+
+    def darken(self, host, is_dark):
+        """Nothing gets into a host or out of it any more, not even what its kernel says when one of
+        its programs is killed: as if its power had failed. Or again."""
+        self._drop(host, "dark", {"input": "", "output": ""}, is_dark)
+
+    @staticmethod
+    def _drop(host, table, matches, does):
+        """`matches`: by hook, what is dropped there, in words of nft(8)."""
+        chains = " ".join(
+            f"chain {hook} {{ type filter hook {hook} priority 0; {match}drop; }};"
+            for hook, match in matches.items()
+        )
+        made = f"table ip {table} {{ {chains} }}"
+        host.run(["nft", made] if does else ["nft", "delete", "table", "ip", table])
 
     def _add(self, kind, name, number, data=True, **extra):
         if name in self.hosts or not re.fullmatch(r"[a-z0-9_]{1,32}", name):
