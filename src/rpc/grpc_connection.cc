@@ -15,7 +15,7 @@
 namespace penstock::control {
 namespace {
 
-constexpr std::size_t kSendBytes = 16'000;  // at once: what one record of TLS holds, not more
+constexpr std::size_t kSendBytes = 16'000;  // at once, and one frame more: a record of TLS or two
 constexpr std::size_t kUnackedMax = 1'000;  // answers to pings and settings not sent yet
 constexpr std::size_t kQueuedMax = 4'096;   // frames that we owe the caller
 constexpr std::uint32_t kCallWindow = 512U << 10U;  // twice the longest message

@@ -54,7 +54,7 @@ class GrpcServer::Connection {
     void open_session();
     void want_send();
     bool take(std::string_view plain);
-    /// What one send takes: about a record of TLS. Empty: there is nothing.
+    /// Frames for one send, about kSendBytes. Empty: there is nothing.
     bool collect(std::string& plain);
     bool transmit(std::string_view bytes);
     void watch();
@@ -115,7 +115,7 @@ class GrpcServer::Call final : public ServerCall {
     void go_on();
     void close();
     [[nodiscard]] MonotonicTime paused_until() const noexcept { return paused_until_; }
-    /// The stream's end has been sent; whatever the caller has still to say is of no use.
+    /// The caller has not ended its messages yet.
     [[nodiscard]] bool is_open_at_caller() const noexcept { return !has_ended_; }
 
   private:
