@@ -12,8 +12,13 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+# More files in one run are hardly quicker: what they share is read once either way.
+BATCH_MOST = 12
 
 INCLUDE = re.compile(rb'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 
@@ -98,6 +103,7 @@ class Job:
     """One run of a checker; `key` names its answer."""
 
     path: str
+    flags: tuple[str, ...]
     arguments: list[str]
     folder: Path
     standard_input: str
@@ -112,23 +118,36 @@ def make_job(
     digest.update("\0".join([*arguments, text, *command.flags]).encode())
     for header in reached_headers(command, root / path):
         digest.update(str(header).encode() + b"\0" + hashlib.sha256(header.read_bytes()).digest())
-    return Job(path, arguments, command.folder, text, digest.hexdigest())
+    return Job(path, command.flags, arguments, command.folder, text, digest.hexdigest())
 
 
-def run(jobs: list[Job], cache: Path) -> int:
+Answer = tuple[Job, subprocess.CompletedProcess]
+
+
+def run(
+    jobs: list[Job], cache: Path, merge: Callable[[list[Job], Path], Job | None] | None = None
+) -> int:
     """Runs what is not known to pass, as many at once as there are CPUs; prints what fails and one
-    closing line. Returns the exit code."""
+    closing line. Returns the exit code.
+
+    With `merge`, jobs of one folder and the same flags run together, as the job it makes of them
+    (a folder to write in is lent for the time) unless it makes none. One run that passes answers
+    for all; else they are halved until what fails stands alone, so what is printed is never of a
+    merged job."""
     cache.mkdir(parents=True, exist_ok=True)
     waiting = [job for job in jobs if not (cache / job.key).exists()]
+    batches = _batches(waiting) if merge else [[job] for job in waiting]
     failed = []
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for job, answer in zip(waiting, pool.map(_run_one, waiting)):
-            if answer.returncode == 0:
-                (cache / job.key).touch()
-                continue
-            failed.append(job.path)
-            # clang-tidy's standard error only counts what it did not show.
-            print(f"--- {job.path}", answer.stdout or answer.stderr, sep="\n", flush=True)
+    with (tempfile.TemporaryDirectory() as lent,
+          concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool):
+        for answers in pool.map(lambda batch: _run_batch(batch, merge, Path(lent)), batches):
+            for job, answer in answers:
+                if answer.returncode == 0:
+                    (cache / job.key).touch()
+                    continue
+                failed.append(job.path)
+                # clang-tidy's standard error only counts what it did not show.
+                print(f"--- {job.path}", answer.stdout or answer.stderr, sep="\n", flush=True)
     known = {job.key for job in jobs}
     for old in cache.iterdir():
         if old.name not in known:
@@ -138,6 +157,30 @@ def run(jobs: list[Job], cache: Path) -> int:
     if not jobs:
         print("nothing to check: is the build folder configured?")
     return 1 if failed or not jobs else 0
+
+
+def _batches(jobs: list[Job]) -> list[list[Job]]:
+    """`jobs` by folder and flags, at most BATCH_MOST each and as even as that allows."""
+    alike: dict[tuple, list[Job]] = {}
+    for job in jobs:
+        alike.setdefault((os.path.dirname(job.path), job.flags), []).append(job)
+    batches = []
+    for group in alike.values():
+        count = -(-len(group) // BATCH_MOST)
+        batches += [group[part::count] for part in range(count)]
+    return batches
+
+
+def _run_batch(
+    batch: list[Job], merge: Callable[[list[Job], Path], Job | None] | None, lent: Path
+) -> list[Answer]:
+    if len(batch) == 1 or merge is None:
+        return [(job, _run_one(job)) for job in batch]
+    merged = merge(batch, lent)
+    if merged is not None and (answer := _run_one(merged)).returncode == 0:
+        return [(job, answer) for job in batch]
+    half = len(batch) // 2
+    return _run_batch(batch[:half], merge, lent) + _run_batch(batch[half:], merge, lent)
 
 
 def _run_one(job: Job) -> subprocess.CompletedProcess:

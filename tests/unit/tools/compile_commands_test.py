@@ -84,3 +84,46 @@ def test_what_failed_is_run_again_and_what_passed_is_not(tree, capfd):
     assert runs.read_text().count("ran") == 2
     assert "1 files: 0 unchanged, 1 checked, 1 failed: src/wire/ticket.cc" in capfd.readouterr().out
     assert compile_commands.run([], tree / "cache") == 1
+
+
+@pytest.mark.parametrize(
+    ("clashing", "failing", "runs"),
+    [
+        ("", "", ["a+b+c+d"]),
+        ("", "c", ["a+b+c+d", "a+b", "c+d", "c", "d"]),
+        ("b+c", "", ["a+b", "c+d"]),
+    ])
+def test_alike_files_run_together_until_what_fails_stands_alone(
+    tmp_path, capfd, clashing, failing, runs
+):
+    """`clashing`: two that make no merged job together; `failing`: one that does not pass."""
+    log = tmp_path / "runs"
+
+    def job(names: str) -> compile_commands.Job:
+        exit_code = 1 if failing and failing in names else 0
+        command = ["sh", "-c", f"echo {names} >> {log}; exit {exit_code}"]
+        return compile_commands.Job(f"src/{names}", ("-O2",), command, tmp_path, "", names)
+
+    def merge(jobs: list[compile_commands.Job], folder: Path) -> compile_commands.Job | None:
+        assert folder.is_dir()
+        names = "+".join(Path(job.path).name for job in jobs)
+        return None if clashing and clashing in names else job(names)
+
+    exit_code = compile_commands.run([job(name) for name in "abcd"], tmp_path / "cache", merge)
+    assert sorted(log.read_text().split()) == sorted(runs)
+    assert exit_code == (1 if failing else 0)
+    assert {entry.name for entry in (tmp_path / "cache").iterdir()} == set("abcd") - {failing}
+    assert capfd.readouterr().out.count("---") == (1 if failing else 0)
+
+
+def test_files_of_other_folders_or_flags_do_not_run_together(tmp_path):
+    jobs = [
+        compile_commands.Job(path, flags, ["true"], tmp_path, "", path[-1] + flags[0])
+        for path, flags in [("src/a", ("-O2",)), ("src/b", ("-O2",)), ("src/c", ("-O0",)),
+                            ("tests/d", ("-O2",))]
+    ]
+    merged = []
+    compile_commands.run(
+        jobs, tmp_path / "cache",
+        lambda batch, _: merged.append([job.path for job in batch]) or batch[0])
+    assert merged == [["src/a", "src/b"]]
