@@ -65,7 +65,6 @@ PresenceTraffic::PresenceTraffic(const TrafficSize& size) : size_(size), now_(1'
     state_.started_at = now_ - 1h;
     state_.facts.epoch = 100;
     state_.wanted = state_.facts;
-    by_session_.resize(1);
 
     const std::size_t empty = bytes_of(state_);
     servers_.resize(size.servers);
@@ -141,7 +140,7 @@ std::chrono::nanoseconds PresenceTraffic::run_slice() {
         });
         due(publishers_.size(), kPublisherSlices, [this](std::size_t i) {
             const std::uint64_t id = state_.streams.at(StreamId{stream_ids_[i]}).publisher.value;
-            give(EventWork::session, presence::SessionClosed{publishers_[i].session});
+            close_session(publishers_[i].session);
             publish(i, id);
         });
     }
@@ -194,13 +193,24 @@ void PresenceTraffic::step_through() {
 }
 
 SessionId PresenceTraffic::open_session(PeerKind kind, std::size_t index) {
-    const SessionId session{++sessions_};
-    by_session_.push_back({kind, index});
+    const SessionId session = ids_.take();
+    const std::size_t place = static_cast<std::uint32_t>(session.value);
+    by_session_.resize(std::max(by_session_.size(), place + 1));
+    by_session_[place] = {kind, index};
     const auto session_kind = kind == PeerKind::server      ? presence::SessionKind::data_server
                               : kind == PeerKind::publisher ? presence::SessionKind::publisher
                                                             : presence::SessionKind::consumer;
     give(EventWork::session, presence::SessionOpened{session, session_kind});
     return session;
+}
+
+void PresenceTraffic::close_session(SessionId session) {
+    give(EventWork::session, presence::SessionClosed{session});
+    ids_.give_back(session);
+}
+
+PresenceTraffic::Peer PresenceTraffic::peer_of(SessionId session) const {
+    return by_session_[static_cast<std::uint32_t>(session.value)];
 }
 
 void PresenceTraffic::attach(std::size_t index) {
@@ -248,7 +258,7 @@ void PresenceTraffic::request(std::size_t index) {
 
 void PresenceTraffic::leave(std::size_t index) {
     Consumer& consumer = consumers_[index];
-    give(EventWork::session, presence::SessionClosed{consumer.session});
+    close_session(consumer.session);
     if (!consumer.server) {
         return;
     }
@@ -297,7 +307,7 @@ void PresenceTraffic::react(const presence::ToDataServer& action) {
     if (set == nullptr) {
         return;
     }
-    const std::size_t index = by_session_[action.session.value].index;
+    const std::size_t index = peer_of(action.session).index;
     Server& server = servers_[index];
     control::Applied applied;
     applied.epoch = set->epoch;
@@ -319,7 +329,7 @@ void PresenceTraffic::react(const presence::ToDataServer& action) {
 
 void PresenceTraffic::react(const presence::ToPublisher& action) {
     const auto* desired = std::get_if<control::PublisherDesired>(&action.message);
-    const Peer peer = by_session_[action.session.value];
+    const Peer peer = peer_of(action.session);
     if (desired == nullptr || publishers_[peer.index].session != action.session) {
         return;
     }
@@ -341,7 +351,7 @@ void PresenceTraffic::react(const presence::ToPublisher& action) {
 
 void PresenceTraffic::react(const presence::ToConsumer& action) {
     const auto* assignment = std::get_if<control::Assignment>(&action.message);
-    Consumer& consumer = consumers_[by_session_[action.session.value].index];
+    Consumer& consumer = consumers_[peer_of(action.session).index];
     if (assignment == nullptr || assignment->state != AssignmentState::ready ||
         consumer.session != action.session) {
         return;

@@ -116,6 +116,8 @@ class PresenceTraffic {
     void settle();
     void step_through();
     presence::SessionId open_session(PeerKind kind, std::size_t index);
+    void close_session(presence::SessionId session);
+    [[nodiscard]] Peer peer_of(presence::SessionId session) const;
     void attach(std::size_t index);
     void publish(std::size_t index, std::uint64_t publisher);
     void request(std::size_t index);
@@ -125,6 +127,7 @@ class PresenceTraffic {
     void react(const presence::ToDataServer& action);
     void react(const presence::ToPublisher& action);
     void react(const presence::ToConsumer& action);
+    void react(const presence::SendHeartbeats& /*action*/) {}
     void react(const presence::CloseSession& /*action*/) {}
     void react(const presence::ToOperator& /*action*/) {}
     void react(const presence::StoreFacts& action);
@@ -138,9 +141,9 @@ class PresenceTraffic {
     std::mt19937_64 random_{1};  // the same traffic in every run
     std::uint64_t slice_ = 0;
     std::chrono::nanoseconds slice_time_{0};
-    std::uint64_t sessions_ = 0;
+    presence::SessionIds ids_;
     std::uint64_t peers_ = 1'000'000'000;
-    std::vector<Peer> by_session_;
+    std::vector<Peer> by_session_;  // by its place
     std::vector<Server> servers_;
     std::unordered_map<std::string, std::size_t> server_index_;
     std::vector<Publisher> publishers_;

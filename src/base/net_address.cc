@@ -115,19 +115,21 @@ Result<InterfaceAddress> parse_interface_address(std::string_view text) {
 }
 
 std::string to_string(const IpAddress& address) {
-    std::array<char, INET6_ADDRSTRLEN> text{};
     if (address.is_v4()) {
-        ::inet_ntop(AF_INET, address.bytes.data() + 12, text.data(), text.size());
-    } else {
-        ::inet_ntop(AF_INET6, address.bytes.data(), text.data(), text.size());
+        const auto* const b = address.bytes.data() + 12;
+        return fmt::format("{}.{}.{}.{}", b[0], b[1], b[2], b[3]);
     }
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    ::inet_ntop(AF_INET6, address.bytes.data(), text.data(), text.size());
     return text.data();
 }
 
 std::string to_string(const Endpoint& endpoint) {
-    const std::string ip = to_string(endpoint.ip);
-    return endpoint.ip.is_v4() ? fmt::format("{}:{}", ip, endpoint.port)
-                               : fmt::format("[{}]:{}", ip, endpoint.port);
+    if (endpoint.ip.is_v4()) {
+        const auto* const b = endpoint.ip.bytes.data() + 12;
+        return fmt::format("{}.{}.{}.{}:{}", b[0], b[1], b[2], b[3], endpoint.port);
+    }
+    return fmt::format("[{}]:{}", to_string(endpoint.ip), endpoint.port);
 }
 
 std::string to_string(const InterfaceAddress& address) {

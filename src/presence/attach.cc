@@ -137,6 +137,7 @@ DataServer& server_for(State& state, const control::DataServerHello& hello) {
             state.servers, [](const auto& entry) { return !entry.second.session; });
         state.wanted.servers.erase(gone->first);
         state.servers.erase(gone);
+        state.server_found = nullptr;
     }
     DataServer& server = state.servers[hello.name];
     server.name = hello.name;
@@ -342,7 +343,7 @@ void attach(Turn& turn, SessionId session, const control::DataServerHello& hello
     server.generation_applied = hello.applied_generation;
     Session& entry = turn.state.sessions.at(session);
     entry.greeted = true;
-    entry.server = hello.name;
+    entry.server = &server;
     control::DataServerWelcome welcome;
     welcome.epoch = turn.state.facts.epoch;
     welcome.load_interval_ms = static_cast<std::uint32_t>(kLoadInterval.count());

@@ -31,11 +31,11 @@ Overloaded(Handlers...) -> Overloaded<Handlers...>;
 /// The session of a message, if it is open and of the right kind. `is_hello`: the message is the
 /// one that must come first, and only first.
 Session* speaker(Turn& turn, SessionId id, SessionKind kind, bool is_hello) {
-    const auto found = turn.state.sessions.find(id);
-    if (found == turn.state.sessions.end()) {
+    Session* const found = turn.state.sessions.find(id);
+    if (found == nullptr) {
         return nullptr;
     }
-    Session& session = found->second;
+    Session& session = *found;
     PENSTOCK_CHECK(session.kind == kind);
     if (session.greeted == is_hello) {
         reject(turn,
@@ -59,7 +59,7 @@ void take(Turn& turn, FromDataServer& event) {
         attach(turn, event.session, *hello);
         return;
     }
-    DataServer& server = *find_server(turn.state, session->server);
+    DataServer& server = *session->server;
     std::visit(
         Overloaded{[](const control::DataServerHello&) {},
                    [&](control::LoadReport& load) { take_load(turn, server, std::move(load)); },
@@ -137,7 +137,7 @@ void take(Turn& turn, const Tick&) {
     }
     const std::vector<SessionId> sessions =
         turn.state.session_timers.take_due(turn.state.sessions, turn.now);
-    turn.actions.reserve(sessions.size());  // most of them get their heartbeat
+    turn.heartbeats.reserve(sessions.size());  // most of them get theirs
     for (const SessionId session : sessions) {
         attend_session(turn, session);
     }
@@ -151,11 +151,14 @@ void take(Turn& turn, const Tick&) {
 
 }  // namespace
 
-std::vector<Action> step(State& state, Event event, MonotonicTime now) {
+std::vector<Action> step(State& state, Event&& event, MonotonicTime now) {
     Turn turn{state, now, {}};
     std::visit([&](auto& what) { take(turn, what); }, event);
     finish_recovery(turn);
     store_again(turn);
+    if (!turn.heartbeats.empty()) {
+        turn.actions.insert(turn.actions.begin(), SendHeartbeats{std::move(turn.heartbeats)});
+    }
     return std::move(turn.actions);
 }
 

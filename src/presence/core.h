@@ -84,6 +84,11 @@ struct ToConsumer {
     SessionId session;
     control::ConsumerReply message;
 };
+/// A Heartbeat to each of these publishers and consumers, who beat together by the hundred. Comes
+/// before all else that follows from an event.
+struct SendHeartbeats {
+    std::vector<SessionId> sessions;
+};
 /// End the call once what was sent before has left. Nothing about the session follows.
 struct CloseSession {
     SessionId session;
@@ -100,13 +105,18 @@ struct StoreFacts {
     Durable facts;
 };
 
-using Action =
-    std::variant<ToDataServer, ToPublisher, ToConsumer, CloseSession, ToOperator, StoreFacts>;
+using Action = std::variant<ToDataServer,
+                            ToPublisher,
+                            ToConsumer,
+                            SendHeartbeats,
+                            CloseSession,
+                            ToOperator,
+                            StoreFacts>;
 
 /// Moves `state` by one event, which it takes, and returns what is to be done, in order. Pure but
 /// for `state`: no I/O, no clock, no thread. `now` never goes back. Events of sessions that are not
 /// open are ignored, so that an event may cross a CloseSession.
-[[nodiscard]] std::vector<Action> step(State& state, Event event, MonotonicTime now);
+[[nodiscard]] std::vector<Action> step(State& state, Event&& event, MonotonicTime now);
 
 /// When the next Tick is due; kNever if nothing waits for time to pass.
 [[nodiscard]] MonotonicTime next_deadline(const State& state);

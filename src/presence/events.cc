@@ -1,5 +1,7 @@
 #include "presence/events.h"
 
+#include "base/prefetch.h"
+
 #include <algorithm>
 #include <utility>
 
@@ -25,27 +27,34 @@ void EventLog::append(LoggedEvent event) {
 }
 
 LoggedEvent& EventLog::append() {
-    LoggedEvent event;
-    if (events_.size() == kEventsMax) {
-        event = std::move(events_.front());
-        events_.pop_front();
-        event.stream.clear();
-        event.data_server.clear();
-        event.detail.clear();
-        event.publisher = event.consumer = PeerId{};
+    const std::size_t place = newest_ % kEventsMax;
+    if (place == events_.size()) {
+        events_.emplace_back();
     }
+    // The oldest have left the caches long ago: what is replaced soon is fetched meanwhile.
+    constexpr std::size_t kAhead = 4;
+    if (place + 2 * kAhead < events_.size()) {
+        prefetch_for_write(events_[place + 2 * kAhead]);
+        __builtin_prefetch(events_[place + kAhead].stream.data(), 1);
+    }
+    LoggedEvent& event = events_[place];
     event.sequence = ++newest_;
-    return events_.emplace_back(std::move(event));
+    event.stream.clear();
+    event.data_server.clear();
+    event.detail.clear();
+    event.publisher = event.consumer = PeerId{};
+    return event;
 }
 
 std::vector<LoggedEvent> EventLog::after(std::uint64_t sequence,
                                          std::string_view stream,
                                          std::size_t most) const {
     std::vector<LoggedEvent> found;
-    const auto first = std::ranges::upper_bound(events_, sequence, {}, &LoggedEvent::sequence);
-    for (auto event = first; event != events_.end() && found.size() < most; ++event) {
-        if (stream.empty() || event->stream == stream) {
-            found.push_back(*event);
+    const std::uint64_t oldest = newest_ - events_.size();  // the one before it
+    for (std::uint64_t at = std::max(sequence, oldest); at < newest_ && found.size() < most; ++at) {
+        const LoggedEvent& event = events_[at % kEventsMax];
+        if (stream.empty() || event.stream == stream) {
+            found.push_back(event);
         }
     }
     return found;

@@ -7,7 +7,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -90,7 +89,7 @@ class EventLog {
     static constexpr std::size_t kEventsMax = 10'000;
 
   private:
-    std::deque<LoggedEvent> events_;
+    std::vector<LoggedEvent> events_;  // a ring once it is full
     std::uint64_t newest_ = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "presence/peer_service.h"
 
 #include "presence.pb.h"
+#include "presence/session_table.h"
 #include "rpc/convert.h"
 #include "rpc/tls.h"
 
@@ -12,6 +13,7 @@
 #include <array>
 #include <cstddef>
 #include <memory>
+#include <type_traits>
 #include <unordered_map>
 #include <utility>
 #include <variant>
@@ -49,18 +51,21 @@ struct DataServerCall {
     using Up = v1::DataServerUp;
     using Said = FromDataServer;
     using Say = ToDataServer;
+    using Reply = control::DataServerReply;
     static constexpr SessionKind kKind = SessionKind::data_server;
 };
 struct PublisherCall {
     using Up = v1::PublisherUp;
     using Said = FromPublisher;
     using Say = ToPublisher;
+    using Reply = control::PublisherReply;
     static constexpr SessionKind kKind = SessionKind::publisher;
 };
 struct ConsumerCall {
     using Up = v1::ConsumerUp;
     using Said = FromConsumer;
     using Say = ToConsumer;
+    using Reply = control::ConsumerReply;
     static constexpr SessionKind kKind = SessionKind::consumer;
 };
 
@@ -131,6 +136,8 @@ class PeerCall {
   public:
     virtual ~PeerCall() = default;
     virtual void send(const Action& action) = 0;
+    /// Not of a data server's call.
+    virtual void beat() = 0;
     /// Ends the call once the outbox is empty.
     virtual void close(MonotonicTime now) = 0;
     /// Breaks the call off if it was closed long ago and the peer does not take the rest.
@@ -146,8 +153,8 @@ struct PeerService::Shared {
     const bool are_callers_certified;
     ByteCounters bytes;
     Incoming incoming;
+    SessionIds ids;
     std::unordered_map<SessionId, PeerCall*, IdHash> calls;
-    std::uint64_t newest = 0;
 
     template <typename Kind>
     std::unique_ptr<control::CallHandler> open(control::ServerCall& call);
@@ -163,17 +170,13 @@ class PeerSession final : public PeerCall, public control::CallHandler {
         : shared_(shared), call_(call), id_(id) {}
 
     void send(const Action& action) override {
-        if (is_closing_) {
-            return;
+        say(std::get<typename Kind::Say>(action).message);
+    }
+
+    void beat() override {
+        if constexpr (std::is_constructible_v<typename Kind::Reply, control::Heartbeat>) {
+            say(control::Heartbeat{});
         }
-        const auto message = control::to_proto(std::get<typename Kind::Say>(action).message);
-        const std::size_t place = place_of(message);
-        if (place == kHeartbeatPlace && !outbox_[place].empty() &&
-            ++heartbeats_unsent_ >= kHeartbeatsUnsentMax) {
-            call_.cancel();
-        }
-        message.SerializeToString(&outbox_[place]);
-        call_.wake();
     }
 
     void close(MonotonicTime now) override {
@@ -242,9 +245,24 @@ class PeerSession final : public PeerCall, public control::CallHandler {
     void closed() override {
         shared_.calls.erase(id_);
         shared_.core.take(SessionClosed{id_});
+        shared_.ids.give_back(id_);
     }
 
   private:
+    void say(const typename Kind::Reply& reply) {
+        if (is_closing_) {
+            return;
+        }
+        const auto message = control::to_proto(reply);
+        const std::size_t place = place_of(message);
+        if (place == kHeartbeatPlace && !outbox_[place].empty() &&
+            ++heartbeats_unsent_ >= kHeartbeatsUnsentMax) {
+            call_.cancel();
+        }
+        message.SerializeToString(&outbox_[place]);
+        call_.wake();
+    }
+
     /// The peer gets nothing more.
     void end(const grpc::Status& status) {
         is_closing_ = true;
@@ -271,7 +289,7 @@ std::unique_ptr<control::CallHandler> PeerService::Shared::open(control::ServerC
         call.finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many sessions"});
         return nullptr;
     }
-    const SessionId id{++newest};
+    const SessionId id = ids.take();
     auto session = std::make_unique<PeerSession<Kind, Shared>>(*this, call, id);
     calls.emplace(id, session.get());
     core.take(SessionOpened{id, Kind::kKind});
@@ -279,7 +297,7 @@ std::unique_ptr<control::CallHandler> PeerService::Shared::open(control::ServerC
 }
 
 PeerService::PeerService(CoreThread& core, const CommandGate& gate, bool are_callers_certified)
-    : shared_(new Shared{core, gate, are_callers_certified, {}, {}, {}}) {}
+    : shared_(new Shared{core, gate, are_callers_certified, {}, {}, {}, {}}) {}
 PeerService::~PeerService() = default;
 
 std::unique_ptr<control::CallHandler> PeerService::open(std::string_view method,
@@ -299,6 +317,14 @@ std::unique_ptr<control::CallHandler> PeerService::open(std::string_view method,
 const ByteCounters& PeerService::bytes() const noexcept { return shared_->bytes; }
 
 void PeerService::perform(Action action) {
+    if (const auto* const heartbeats = std::get_if<SendHeartbeats>(&action)) {
+        for (const SessionId session : heartbeats->sessions) {
+            if (const auto call = shared_->calls.find(session); call != shared_->calls.end()) {
+                call->second->beat();
+            }
+        }
+        return;
+    }
     const SessionId session = std::visit(
         [](const auto& what) {
             if constexpr (requires { what.session; }) {

@@ -158,7 +158,7 @@ void note_recent(Placement& placement, DataServer& server, bool is_recent) {
 }
 
 DataServer& server_of(State& state, SessionId session) {
-    return state.servers.find(state.sessions.find(session)->second.server)->second;
+    return *state.sessions.at(session).server;
 }
 
 /// More of the eligible data servers are recent than may be: it is over for those handed out the
@@ -225,8 +225,8 @@ void rank(State& state, DataServer& server, MonotonicTime now) {
 
 void rank_due(State& state, MonotonicTime now) {
     for (const SessionId due : state.placement.changes_by_time.take_due(now)) {
-        if (const auto session = state.sessions.find(due); session != state.sessions.end()) {
-            rank(state, state.servers.find(session->second.server)->second, now);
+        if (const Session* const session = state.sessions.find(due)) {
+            rank(state, *session->server, now);
         }
     }
 }

@@ -65,7 +65,7 @@ void turn_away(Turn& turn, SessionId session) {
     reject.retry_after_ms = kElectionRetryMs;
     reject.leader = state.leader;
     reject.reason = not_leading_reason(state);
-    switch (state.sessions.at(session).kind) {
+    switch (turn.state.sessions.at(session).kind) {
         case SessionKind::data_server:
             turn.act(ToDataServer{session, std::move(reject)});
             break;
@@ -81,11 +81,7 @@ void turn_away(Turn& turn, SessionId session) {
 
 void turn_all_away(Turn& turn) {
     turn_commands_away(turn);
-    std::vector<SessionId> sessions;
-    for (const auto& [id, session] : turn.state.sessions) {
-        sessions.push_back(id);
-    }
-    for (const SessionId session : sessions) {
+    for (const SessionId session : turn.state.sessions.ids()) {
         turn_away(turn, session);
     }
 }

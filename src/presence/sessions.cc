@@ -22,9 +22,8 @@ void lose_peer(Turn& turn, SessionId id, const Session& session, const std::stri
     }
     switch (session.kind) {
         case SessionKind::data_server:
-            if (DataServer* server = find_server(turn.state, session.server);
-                server != nullptr && server->session == id) {
-                detach(turn, *server, reason);
+            if (session.server->session == id) {
+                detach(turn, *session.server, reason);
             }
             break;
         case SessionKind::publisher:
@@ -57,11 +56,7 @@ void send_heartbeat(Turn& turn, SessionId id, Session& session) {
         return;
     }
     session.beat_at = turn.now + kHeartbeatInterval;
-    if (session.kind == SessionKind::publisher) {
-        turn.act(ToPublisher{id, control::Heartbeat{}});
-    } else {
-        turn.act(ToConsumer{id, control::Heartbeat{}});
-    }
+    turn.heartbeats.push_back(id);
 }
 
 }  // namespace
@@ -79,31 +74,29 @@ std::string protocol_objection(std::uint32_t newest, std::uint32_t oldest) {
 }
 
 void open_session(Turn& turn, SessionId id, SessionKind kind) {
-    Session session;
-    session.kind = kind;
+    Session& session = turn.state.sessions.add(id, kind);
     session.heard_at = turn.now;
     session.beat_at = turn.now + kHeartbeatInterval;
-    turn.state.sessions.emplace(id, std::move(session));
     arm_session(turn, id);
 }
 
 void session_closed(Turn& turn, SessionId id) {
-    const auto found = turn.state.sessions.find(id);
-    if (found == turn.state.sessions.end()) {
+    const Session* const found = turn.state.sessions.find(id);
+    if (found == nullptr) {
         return;
     }
-    const Session session = std::move(found->second);
-    turn.state.sessions.erase(found);
+    const Session session = *found;
+    turn.state.sessions.erase(id);
     turn.state.session_timers.forget(turn.state.sessions, id);
     lose_peer(turn, id, session, "its session broke off");
 }
 
 void end_session(Turn& turn, SessionId id, const std::string& reason) {
-    const auto found = turn.state.sessions.find(id);
-    if (found == turn.state.sessions.end()) {
+    const Session* const found = turn.state.sessions.find(id);
+    if (found == nullptr) {
         return;
     }
-    const Session session = std::move(found->second);
+    const Session session = *found;
     drop_session(turn, id);
     lose_peer(turn, id, session, reason);
 }
@@ -115,13 +108,13 @@ void drop_session(Turn& turn, SessionId id) {
 }
 
 void reject(Turn& turn, SessionId id, std::string reason, std::uint32_t retry_after_ms) {
-    const auto found = turn.state.sessions.find(id);
-    if (found == turn.state.sessions.end()) {
+    const Session* const session = turn.state.sessions.find(id);
+    if (session == nullptr) {
         return;
     }
     control::Reject message{std::move(reason), retry_after_ms, {}};
     const std::string text = message.reason;
-    switch (found->second.kind) {
+    switch (session->kind) {
         case SessionKind::data_server:
             turn.act(ToDataServer{id, std::move(message)});
             break;
@@ -136,22 +129,19 @@ void reject(Turn& turn, SessionId id, std::string reason, std::uint32_t retry_af
 }
 
 void excuse_silence(Turn& turn, std::chrono::nanoseconds late) {
-    std::vector<SessionId> sessions;
-    for (auto& [id, session] : turn.state.sessions) {
+    for (const SessionId id : turn.state.sessions.ids()) {
+        Session& session = turn.state.sessions.at(id);
         session.heard_at = std::min(turn.now, session.heard_at + late);
-        sessions.push_back(id);
-    }
-    for (const SessionId id : sessions) {
         arm_session(turn, id);
     }
 }
 
 void attend_session(Turn& turn, SessionId id) {
-    const auto found = turn.state.sessions.find(id);
-    if (found == turn.state.sessions.end()) {
+    Session* const found = turn.state.sessions.find(id);
+    if (found == nullptr) {
         return;
     }
-    Session& session = found->second;
+    Session& session = *found;
     if (turn.now >= silence_end(session)) {
         if (session.greeted) {
             end_session(turn, id, "nothing was heard of it in time");
@@ -162,7 +152,7 @@ void attend_session(Turn& turn, SessionId id) {
     }
     send_heartbeat(turn, id, session);
     if (session.kind == SessionKind::data_server) {
-        if (DataServer* server = find_server(turn.state, session.server)) {
+        if (DataServer* server = session.server) {
             close_spared(turn, *server);
             if (!resend_set(turn, *server)) {
                 end_session(turn, id, "it does not acknowledge its streams");
@@ -176,15 +166,15 @@ void attend_session(Turn& turn, SessionId id) {
 }
 
 void arm_session(Turn& turn, SessionId id) {
-    const auto found = turn.state.sessions.find(id);
-    if (found == turn.state.sessions.end()) {
+    Session* const found = turn.state.sessions.find(id);
+    if (found == nullptr) {
         return;
     }
-    Session& session = found->second;
+    Session& session = *found;
     MonotonicTime due = silence_end(session);
     if (session.kind != SessionKind::data_server) {
         due = session.greeted ? std::min({due, session.beat_at, session.wait_until}) : due;
-    } else if (const DataServer* server = find_server(turn.state, session.server)) {
+    } else if (const DataServer* server = session.server) {
         if (server->in_flight) {
             due = std::min(due, server->sent_at + kResendInterval);
             due = std::min(due, server->unanswered_since + kSetPatience);

@@ -8,6 +8,7 @@
 #include "presence/part.h"
 #include "presence/placement.h"
 #include "presence/reserve.h"
+#include "presence/session_table.h"
 #include "presence/settings.h"
 #include "presence/tables.h"
 #include "presence/timers.h"
@@ -67,19 +68,6 @@ inline constexpr std::size_t kSetBytesMax = 200U << 10U;  // leaves room in kMes
 inline constexpr std::uint16_t kTicketKeyId = 1;
 static_assert(kSetBytesMax < control::kMessageBytesMax);
 static_assert(kLoadInterval < kReportAgeMax && kReportAgeMax < kDataServerSilence);
-
-enum class SessionKind { data_server, publisher, consumer };
-
-struct Session {
-    SessionKind kind = SessionKind::data_server;
-    bool greeted = false;               // its first message has come and was accepted
-    MonotonicTime heard_at;             // its newest message, or its opening
-    MonotonicTime beat_at;              // when the next heartbeat is to be sent
-    Deadline deadline;                  // when it is attended to
-    MonotonicTime wait_until = kNever;  // of a consumer, while told to wait
-    StreamId stream;                    // of a greeted publisher or consumer
-    std::string server;                 // of a greeted data server
-};
 
 /// What a stream takes of its data server's limits.
 struct Watchers {
@@ -280,8 +268,9 @@ struct State {
     bool former_presence = false;  // a data server obeys, or may obey, another epoch before ours
     bool is_recovered = false;
 
-    std::unordered_map<SessionId, Session, IdHash> sessions;
+    SessionTable sessions;
     std::unordered_map<std::string, DataServer, NameHash, std::equal_to<>> servers;
+    DataServer* server_found = nullptr;  // find_server()'s newest, in `servers`
     std::unordered_map<StreamId, Stream, IdHash> streams;
     std::unordered_map<SessionId, Consumer, IdHash> consumers;
     Placement placement;

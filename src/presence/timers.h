@@ -3,10 +3,12 @@
 #include "base/clock.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
 #include <map>
+#include <ranges>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -27,11 +29,18 @@ template <typename Entry>
 [[nodiscard]] Deadline& deadline_of(Entry& entry) noexcept {
     return entry.deadline;
 }
+/// nullptr: there is no such entry.
+template <typename Key, typename Entry, typename Hash>
+[[nodiscard]] Deadline* find_deadline(std::unordered_map<Key, Entry, Hash>& table, Key key) {
+    const auto found = table.find(key);
+    return found == table.end() ? nullptr : &deadline_of(found->second);
+}
 
-/// The deadlines of a table's entries, one each, earliest first. Deadlines move later far more
-/// often than they are met, so a key keeps its place in the queue while its deadline moves later,
-/// and is put where it belongs when that place has come up. All calls are to be given the same
-/// table, which maps Key to a Deadline or to what has one as its member `deadline`.
+/// The deadlines of a table's entries, one each. Deadlines move later far more often than they are
+/// met, so a key keeps its place in the queue while its deadline moves later, and is put where it
+/// belongs when that place has come up. All calls are to be given the same table, of which
+/// find_deadline() knows the entries: a map of Key to a Deadline or to what has one as its member
+/// `deadline`, or a SessionTable.
 template <typename Key>
 class TimerQueue {
   public:
@@ -55,62 +64,126 @@ class TimerQueue {
     }
     /// kNever if there is none.
     [[nodiscard]] MonotonicTime next() const {
-        return queue_.empty() ? Deadline::kNever : queue_.begin()->second.front().first;
+        const Span* const first = front();
+        return first == nullptr ? Deadline::kNever : first->earliest.at;
     }
-    /// Takes out all deadlines that have come. Returns: their keys, earliest first.
+    /// Takes out all deadlines that have come. Returns: their keys, in no order.
     template <typename Table>
     std::vector<Key> take_due(Table& table, MonotonicTime now) {
-        Span due;
+        std::vector<Key> due;
         while (next() <= now) {
             // All are looked up one after the other, with nothing in between that depends on what
             // is found: their entries come from memory at the same time.
             for (const auto& [at, key] : take_front(now)) {
-                const auto found = table.find(key);
-                Deadline* deadline = found == table.end() ? nullptr : &deadline_of(found->second);
+                Deadline* const deadline = find_deadline(table, key);
                 if (deadline == nullptr || deadline->queued_at != at) {
                     continue;  // forgotten since, or queued earlier
                 }
                 deadline->queued_at = Deadline::kNever;
                 if (deadline->due <= now) {
-                    due.emplace_back(std::exchange(deadline->due, Deadline::kNever), key);
+                    deadline->due = Deadline::kNever;
+                    due.push_back(key);
                 } else {
                     set(table, key, *deadline, deadline->due);
                 }
             }
         }
+        begin_at(span_of(now));
         settle(table);
-        std::ranges::sort(due);
-        std::vector<Key> keys(due.size());
-        std::ranges::transform(due, keys.begin(), &Queued::second);
-        return keys;
+        return due;
     }
 
   private:
-    using Queued = std::pair<MonotonicTime, Key>;
-    using Span = std::vector<Queued>;  // a heap, the earliest in front
-    struct Later {
-        bool operator()(const Queued& left, const Queued& right) const { return right < left; }
+    struct Queued {
+        MonotonicTime at;
+        Key key;
+
+        bool operator==(const Queued&) const = default;
+    };
+    /// Deadlines of about a millisecond lie together, in no order.
+    struct Span {
+        std::vector<Queued> queued;
+        Queued earliest{Deadline::kNever, {}};  // of those
+
+        void push(const Queued& more) {
+            queued.push_back(more);
+            if (more.at < earliest.at) {
+                earliest = more;
+            }
+        }
+        void note_earliest() {
+            const auto first = std::ranges::min_element(queued, {}, &Queued::at);
+            earliest = first == queued.end() ? Queued{Deadline::kNever, {}} : *first;
+        }
     };
 
-    /// Deadlines of about a millisecond lie together.
-    static std::int64_t span_of(MonotonicTime at) { return at.time_since_epoch().count() >> 20U; }
+    // Spans that come next are in a ring, which finds them without a search: four seconds, longer
+    // than what most wait for.
+    static constexpr std::size_t kRingSpans = 4096;
+    static constexpr std::size_t kWordBits = 64;
 
+    static std::int64_t span_of(MonotonicTime at) { return at.time_since_epoch().count() >> 20U; }
+    static std::size_t place_of(std::int64_t span) {
+        return static_cast<std::size_t>(span) % kRingSpans;
+    }
+
+    /// The earliest span that has any; nullptr: none has.
+    [[nodiscard]] const Span* front() const {
+        if (in_ring_ > 0) {
+            const std::size_t first = place_of(begin_);
+            std::size_t word = first / kWordBits;
+            std::uint64_t used = used_[word] >> first % kWordBits << first % kWordBits;
+            while (used == 0) {
+                word = (word + 1) % used_.size();
+                used = used_[word];
+            }
+            return &ring_[word * kWordBits + static_cast<std::size_t>(std::countr_zero(used))];
+        }
+        return later_.empty() ? nullptr : &later_.begin()->second;
+    }
     [[nodiscard]] bool is_front(Key key) const {
-        return !queue_.empty() && queue_.begin()->second.front().second == key;
+        const Span* const first = front();
+        return first != nullptr && first->earliest.key == key;
+    }
+
+    /// The ring begins here from now on: everything before has been taken out.
+    void begin_at(std::int64_t span) {
+        begin_ = std::max(begin_, span);
+        while (!later_.empty() && is_in_ring(later_.begin()->first)) {
+            const auto first = later_.extract(later_.begin());
+            for (const Queued& queued : first.mapped().queued) {
+                put(queued);
+            }
+        }
+    }
+    [[nodiscard]] bool is_in_ring(std::int64_t span) const {
+        return span < begin_ + static_cast<std::int64_t>(kRingSpans);
+    }
+
+    void put(const Queued& queued) {
+        const std::int64_t span = std::max(span_of(queued.at), begin_);
+        if (!is_in_ring(span)) {
+            later_[span].push(queued);
+            return;
+        }
+        ring_.resize(kRingSpans);
+        const std::size_t place = place_of(span);
+        used_[place / kWordBits] |= std::uint64_t{1} << place % kWordBits;
+        ring_[place].push(queued);
+        ++in_ring_;
     }
 
     /// Has a deadline in front that holds.
     template <typename Table>
     void settle(Table& table) {
-        while (!queue_.empty()) {
-            const auto [at, key] = queue_.begin()->second.front();
-            const auto found = table.find(key);
-            Deadline* deadline = found == table.end() ? nullptr : &deadline_of(found->second);
+        while (const Span* const first = front()) {
+            const auto [at, key] = first->earliest;
+            Deadline* const deadline = find_deadline(table, key);
             const bool is_old = deadline == nullptr || deadline->queued_at != at;
             if (!is_old && deadline->due == at) {
                 return;
             }
-            pop();
+            drop_earliest();
             if (is_old) {
                 continue;  // forgotten since, or queued earlier
             }
@@ -121,61 +194,82 @@ class TimerQueue {
         }
     }
 
-    void pop() {
-        const auto first = queue_.begin();
-        std::ranges::pop_heap(first->second, Later());
-        first->second.pop_back();
-        --queued_;
-        if (first->second.empty()) {
-            queue_.erase(first);
-        }
+    void drop_earliest() {
+        change_front([](Span& span) {
+            *std::ranges::find(span.queued, span.earliest) = span.queued.back();
+            span.queued.pop_back();
+        });
     }
 
     /// Takes out what has come of the earliest span, in no order.
-    Span take_front(MonotonicTime now) {
-        const auto first = queue_.begin();
-        Span& span = first->second;
-        const auto taken_from = std::partition(
-            span.begin(), span.end(), [now](const Queued& queued) { return queued.first > now; });
-        Span taken(taken_from, span.end());
-        span.erase(taken_from, span.end());
-        queued_ -= taken.size();
-        if (span.empty()) {
-            queue_.erase(first);
-        } else {
-            std::ranges::make_heap(span, Later());
-        }
+    std::vector<Queued> take_front(MonotonicTime now) {
+        std::vector<Queued> taken;
+        change_front([now, &taken](Span& span) {
+            const auto taken_from =
+                std::partition(span.queued.begin(), span.queued.end(), [now](const Queued& queued) {
+                    return queued.at > now;
+                });
+            taken.assign(taken_from, span.queued.end());
+            span.queued.erase(taken_from, span.queued.end());
+        });
         return taken;
     }
 
+    template <typename Change>
+    void change_front(Change change) {
+        Span& span = const_cast<Span&>(*front());
+        const std::size_t before = span.queued.size();
+        change(span);
+        span.note_earliest();
+        const std::size_t taken = before - span.queued.size();
+        queued_ -= taken;
+        if (in_ring_ == 0) {
+            if (span.queued.empty()) {
+                later_.erase(later_.begin());
+            }
+            return;
+        }
+        in_ring_ -= taken;
+        if (span.queued.empty()) {
+            const auto place = static_cast<std::size_t>(&span - ring_.data());
+            used_[place / kWordBits] &= ~(std::uint64_t{1} << place % kWordBits);
+        }
+    }
+
     template <typename Table>
-    void push(Table& table, Queued queued) {
+    void push(Table& table, const Queued& queued) {
         // What was forgotten or queued earlier stays behind; it may not outweigh what is there.
         constexpr std::size_t kQueuedMin = 64;
         if (queued_ > kQueuedMin + 4 * table.size()) {
             drop_old(table);
         }
-        Span& span = queue_[span_of(queued.first)];
-        span.push_back(queued);
-        std::ranges::push_heap(span, Later());
+        put(queued);
         ++queued_;
     }
 
     template <typename Table>
     void drop_old(Table& table) {
-        queued_ = 0;
-        for (auto span = queue_.begin(); span != queue_.end();) {
-            std::erase_if(span->second, [&table](const Queued& old) {
-                const auto found = table.find(old.second);
-                return found == table.end() || deadline_of(found->second).queued_at != old.first;
-            });
-            std::ranges::make_heap(span->second, Later());
-            queued_ += span->second.size();
-            span = span->second.empty() ? queue_.erase(span) : std::next(span);
-        }
+        TimerQueue kept;
+        kept.begin_ = begin_;
+        const auto keep = [&](const Span& span) {
+            for (const Queued& old : span.queued) {
+                const Deadline* const deadline = find_deadline(table, old.key);
+                if (deadline != nullptr && deadline->queued_at == old.at) {
+                    kept.put(old);
+                    ++kept.queued_;
+                }
+            }
+        };
+        std::ranges::for_each(ring_, keep);
+        std::ranges::for_each(later_ | std::views::values, keep);
+        *this = std::move(kept);
     }
 
-    std::map<std::int64_t, Span> queue_;
+    std::int64_t begin_ = 0;   // the first span of the ring: of the last take_due()
+    std::vector<Span> ring_;   // by place_of(span)
+    std::array<std::uint64_t, kRingSpans / kWordBits> used_{};  // a bit for each that has any
+    std::size_t in_ring_ = 0;  // queued
+    std::map<std::int64_t, Span> later_;
     std::size_t queued_ = 0;  // in all spans
 };
 
@@ -193,7 +287,7 @@ class Timers {
     }
     /// kNever if there is none.
     [[nodiscard]] MonotonicTime next() const { return queue_.next(); }
-    /// Takes out all deadlines that have come. Returns: their keys, earliest first.
+    /// Takes out all deadlines that have come. Returns: their keys, in no order.
     std::vector<Key> take_due(MonotonicTime now) { return queue_.take_due(by_key_, now); }
 
   private:

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/prefetch.h"
 #include "presence/core.h"
 
 #include <chrono>
@@ -14,6 +15,7 @@ struct Turn {
     State& state;
     MonotonicTime now;
     std::vector<Action> actions;
+    std::vector<SessionId> heartbeats = {};  // to be sent first
 
     void act(Action action) { actions.push_back(std::move(action)); }
     void log(LoggedEvent event) {
@@ -40,14 +42,27 @@ struct Turn {
     return event;
 }
 
+/// Whoever asks for a stream uses much of it: its cache lines come at once, not one by one.
 [[nodiscard]] inline Stream* find(State& state, StreamId id) {
     const auto found = state.streams.find(id);
-    return found == state.streams.end() ? nullptr : &found->second;
+    if (found == state.streams.end()) {
+        return nullptr;
+    }
+    prefetch_for_write(found->second);
+    return &found->second;
 }
 
+/// Most events are about one data server, and ask for it again and again.
 [[nodiscard]] inline DataServer* find_server(State& state, const std::string& name) {
+    if (state.server_found != nullptr && state.server_found->name == name) {
+        return state.server_found;
+    }
     const auto found = state.servers.find(name);
-    return found == state.servers.end() ? nullptr : &found->second;
+    if (found == state.servers.end()) {
+        return nullptr;
+    }
+    state.server_found = &found->second;
+    return state.server_found;
 }
 
 /// The stream is the data server's from now on, or nobody's.

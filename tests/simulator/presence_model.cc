@@ -212,7 +212,7 @@ bool PresenceModel::is_withheld(const presence::Event& event) {
            !reported_.contains(said->session);
 }
 
-void PresenceModel::move(const presence::Event& event) {
+void PresenceModel::move(presence::Event event) {
     if (is_outranked(event)) {
         step_down();
         return;
@@ -223,7 +223,7 @@ void PresenceModel::move(const presence::Event& event) {
     if (presence::next_deadline(state_) <= now()) {
         perform(presence::step(state_, presence::Tick{}, now()));
     }
-    perform(presence::step(state_, event, now()));
+    perform(presence::step(state_, std::move(event), now()));
     if (++steps_ % kStepsPerCheck == 0) {
         around_.checker->check_state(state_);
     }
@@ -279,6 +279,16 @@ void PresenceModel::perform(presence::ToConsumer& action) {
             state_, around_.network->caller(action.session.value), *assignment);
     }
     around_.network->send(action.session.value, Side::presence, std::move(action.message));
+}
+
+void PresenceModel::perform(presence::SendHeartbeats& action) {
+    for (const presence::SessionId session : action.sessions) {
+        Message heartbeat = control::PublisherReply(control::Heartbeat{});
+        if (around_.network->caller(session.value).kind() == NodeKind::consumer) {
+            heartbeat = control::ConsumerReply(control::Heartbeat{});
+        }
+        around_.network->send(session.value, Side::presence, std::move(heartbeat));
+    }
 }
 
 void PresenceModel::perform(presence::StoreFacts& action) {

@@ -76,11 +76,12 @@ class PresenceModel final : public Node {
     void blind(control::DataServerMessage& message) const;
     [[nodiscard]] bool is_outranked(const presence::Event& event) const;
     [[nodiscard]] bool is_withheld(const presence::Event& event);
-    void move(const presence::Event& event);
+    void move(presence::Event event);
     void perform(std::vector<presence::Action> actions);
     void perform(presence::ToDataServer& action);
     void perform(presence::ToPublisher& action);
     void perform(presence::ToConsumer& action);
+    void perform(presence::SendHeartbeats& action);
     void perform(presence::CloseSession& action);
     void perform(presence::ToOperator& action);
     void perform(presence::StoreFacts& action);

@@ -57,11 +57,8 @@ TEST(Sessions, HearAHeartbeatEverySecond) {
     int beats = 0;
     for (auto at = begun; at < begun + 2'900ms; at += 100ms) {
         for (const Action& action : step(world.state, Tick{}, at)) {
-            const auto* to_publisher = std::get_if<ToPublisher>(&action);
-            beats += to_publisher != nullptr &&
-                             std::holds_alternative<control::Heartbeat>(to_publisher->message)
-                         ? 1
-                         : 0;
+            const auto* heartbeats = std::get_if<SendHeartbeats>(&action);
+            beats += heartbeats != nullptr && heartbeats->sessions == std::vector{session} ? 1 : 0;
         }
     }
     EXPECT_EQ(beats, 2);

@@ -50,9 +50,9 @@ void World::take(const Event& event) {
     }
     is_delivering_ = true;
     while (!events_.empty()) {
-        const Event next = std::move(events_.front());
+        Event next = std::move(events_.front());
         events_.pop_front();
-        for (const Action& action : step(state, next, now)) {
+        for (const Action& action : step(state, std::move(next), now)) {
             std::visit([this](const auto& what) { react(what); }, action);
         }
     }

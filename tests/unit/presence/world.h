@@ -153,6 +153,7 @@ class World {
     void react(const ToDataServer& action);
     void react(const ToPublisher& action);
     void react(const ToConsumer& action);
+    void react(const SendHeartbeats& /*action*/) {}
     void react(const CloseSession& action);
     void react(const StoreFacts& action);
     void react(const ToOperator& action) { answers.push_back(action); }
