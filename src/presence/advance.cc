@@ -92,9 +92,8 @@ MonotonicTime resend_due(const Stream& stream) {
     return is_due ? stream.desired_sent_at + kResendInterval : kNever;
 }
 
-bool may_close(Turn& turn, const Stream& stream) {
-    const DataServer* server = find_server(turn.state, stream.server);
-    return server == nullptr || !server->session || !is_held(*server, stream.id);
+bool may_close(const Stream& stream) {
+    return stream.at == nullptr || !stream.at->session || !is_held(*stream.at, stream.id);
 }
 
 bool is_empty(const Stream& stream) {
@@ -163,7 +162,7 @@ void advance(Turn& turn, Stream& stream) {
     if (turn.now >= stop_end(stream)) {
         close_stream(turn, stream);  // what it goes on to send, the data server drops
     }
-    if (stream.step == StreamStep::closing && may_close(turn, stream)) {
+    if (stream.step == StreamStep::closing && may_close(stream)) {
         finish_close(turn, stream);
     }
     if (stream.step == StreamStep::idle) {
@@ -191,16 +190,17 @@ void advance(Turn& turn, Stream& stream) {
         turn.state.streams, id, stream.deadline, due_of(turn.state, stream, turn.now));
 }
 
-void put_on(State& state, Stream& stream, DataServer& server) {
-    take_off(state, stream);
+void put_on(Stream& stream, DataServer& server) {
+    take_off(stream);
     stream.server = server.name;
+    stream.at = &server;
     server.streams.insert(stream.id);
     server.flows += stream.flows.size();
     add(server.watchers, stream.watchers);
 }
 
-void take_off(State& state, Stream& stream) {
-    if (DataServer* server = find_server(state, stream.server)) {
+void take_off(Stream& stream) {
+    if (DataServer* server = std::exchange(stream.at, nullptr)) {
         server->streams.erase(stream.id);
         server->flows -= stream.flows.size();
         subtract(server->watchers, stream.watchers);
@@ -210,9 +210,9 @@ void take_off(State& state, Stream& stream) {
 }
 
 void set_flows(State& state, Stream& stream, std::vector<control::ConsumerFlow> flows) {
-    if (DataServer* server = find_server(state, stream.server)) {
-        server->flows += flows.size();
-        server->flows -= stream.flows.size();
+    if (stream.at != nullptr) {
+        stream.at->flows += flows.size();
+        stream.at->flows -= stream.flows.size();
     }
     stream.flows = std::move(flows);
     count_watchers(state, stream);
@@ -228,15 +228,15 @@ void count_watchers(State& state, Stream& stream) {
     if (watchers == stream.watchers) {
         return;
     }
-    const auto change = [&](const std::string& name) {
-        if (DataServer* server = find_server(state, name)) {
+    const auto change = [&](DataServer* server) {
+        if (server != nullptr) {
             subtract(server->watchers, stream.watchers);
             add(server->watchers, watchers);
         }
     };
-    change(stream.server);
+    change(stream.at);
     if (stream.move.has_value()) {
-        change(stream.move->server);
+        change(find_server(state, stream.move->server));
     }
     stream.watchers = watchers;
 }

@@ -95,7 +95,7 @@ void request_publish(Turn& turn, SessionId session, const control::PublisherHell
     }
     if (stream->step == StreamStep::started) {
         // Its rate may be new, or the stream was adopted without a publisher.
-        open_at(turn, *find_server(turn.state, stream->server), *stream);
+        open_at(turn, *stream->at, *stream);
     }
     if (stream->desired != control::DesiredState::unspecified) {
         send_desired(turn, *stream);
@@ -112,7 +112,7 @@ bool assign_publisher(Turn& turn, Stream& stream) {
         return false;
     }
     DataServer& server = *find_server(turn.state, decision.chosen);
-    put_on(turn.state, stream, server);
+    put_on(stream, server);
     stream.step = StreamStep::opening;
     stream.endpoint = Endpoint{};
     hand_out(turn, stream, server, std::move(decision));

@@ -137,7 +137,6 @@ DataServer& server_for(State& state, const control::DataServerHello& hello) {
             state.servers, [](const auto& entry) { return !entry.second.session; });
         state.wanted.servers.erase(gone->first);
         state.servers.erase(gone);
-        state.server_found = nullptr;
     }
     DataServer& server = state.servers[hello.name];
     server.name = hello.name;
@@ -192,7 +191,7 @@ bool may_continue_settling(const Stream& stream, const control::StreamReport& re
 
 /// The stream was taken for one that goes on at another data server.
 void leave_other_copy(Turn& turn, Stream& stream) {
-    if (DataServer* other = find_server(turn.state, stream.server)) {
+    if (DataServer* other = stream.at) {
         if (const auto copy = other->desired.find(stream.id); copy != other->desired.end()) {
             spare(*other, control::DesiredStream(copy->second));
             rank(turn.state, *other, turn.now);
@@ -228,7 +227,7 @@ void continue_stream(Turn& turn,
     if (!stream.publisher || (report.publisher && stream.publisher != report.publisher)) {
         replace_claimant(turn, stream, report.publisher);
     }
-    put_on(turn.state, stream, server);
+    put_on(stream, server);
     stream.step = StreamStep::started;
     stream.endpoint = report.endpoint;
     stream.displaced_since.reset();
@@ -492,13 +491,13 @@ void detach(Turn& turn, DataServer& server, std::string_view reason) {
             stream.step = StreamStep::displaced;
             stream.displaced_since = stream.displaced_since.value_or(turn.now);
             stream.lost_server = server.name;
-            take_off(turn.state, stream);
+            take_off(stream);
             stream.trigger = "loss of data server " + server.name;
         } else if (stream.step == StreamStep::opening) {
             stream.step = StreamStep::idle;
-            take_off(turn.state, stream);
+            take_off(stream);
         } else {
-            take_off(turn.state, stream);  // stopping: nothing is left to be closed
+            take_off(stream);  // stopping: nothing is left to be closed
         }
         advance(turn, stream);
     }

@@ -151,7 +151,7 @@ void leave_trouble(Turn& turn, DataServer& server) {
 }
 
 void take_complaint(Turn& turn, Stream& stream, PeerId peer) {
-    DataServer* server = find_server(turn.state, stream.server);
+    DataServer* server = stream.at;
     if (server == nullptr || !server->load.has_value() || stream.step != StreamStep::started ||
         turn.now < stream.believed_from) {
         return;

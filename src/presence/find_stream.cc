@@ -94,7 +94,9 @@ void send_assignment(Turn& turn, const Stream& stream, Consumer& consumer) {
     assignment.state = consumer.told.state;
     assignment.reason = consumer.told.reason;
     if (consumer.told.state == AssignmentState::ready) {
-        const DataServer* server = find_server(turn.state, consumer.told.server);
+        const DataServer* server = consumer.told.server == stream.server
+                                       ? stream.at
+                                       : find_server(turn.state, consumer.told.server);
         if (server == nullptr) {
             return;
         }
@@ -182,13 +184,12 @@ std::string objection(const State& state, const Stream* stream, PeerId consumer)
     if (most != 0 && stream->watchers.consumers >= most) {
         return fmt::format("the stream {} has {} consumers already", stream->name, most);
     }
-    const auto server = state.servers.find(stream->server);
-    if (server == state.servers.end()) {
+    if (stream->at == nullptr) {
         return "";
     }
     // A stream without consumers counts as if it had one.
     const std::uint64_t more = stream->watchers.consumers == 0 ? 0 : stream->max_bits_per_second;
-    return why_full(state, server->second, more);
+    return why_full(state, *stream->at, more);
 }
 
 /// One session of a consumer for a stream: the newest.

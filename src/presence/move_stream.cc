@@ -41,7 +41,7 @@ void change_places(Turn& turn, Stream& stream) {
     const std::string before = stream.server;
     std::vector<control::ConsumerFlow> flows = stream.flows;
     take_off_other(turn.state, stream);
-    put_on(turn.state, stream, other);
+    put_on(stream, other);
     stream.move->server = before;
     if (DataServer* old = find_server(turn.state, before)) {
         put_other(stream, *old);
@@ -232,10 +232,10 @@ void leave_at_once(Turn& turn, Stream& stream, const std::string& trigger) {
             return;
         }
     }
-    DataServer& server = *find_server(turn.state, stream.server);
+    DataServer& server = *stream.at;
     stream.trigger = trigger;
     forget_flows(turn.state, stream);
-    take_off(turn.state, stream);
+    take_off(stream);
     stream.lost_server = server.name;
     stream.displaced_since = stream.displaced_since.value_or(turn.now);
     stream.step = StreamStep::displaced;

@@ -143,15 +143,15 @@ void refuse_stream(Turn& turn, DataServer& server, StreamId id, const std::strin
     stream->refusals_end = turn.now + kResendInterval;
     forget_flows(turn.state, *stream);
     if (stream->step == StreamStep::stopping) {
-        take_off(turn.state, *stream);
+        take_off(*stream);
     } else if (stream->step == StreamStep::started || stream->displaced_since.has_value()) {
         stream->step = StreamStep::displaced;
         stream->displaced_since = stream->displaced_since.value_or(turn.now);
         stream->lost_server = server.name;
-        take_off(turn.state, *stream);
+        take_off(*stream);
     } else {
         stream->step = StreamStep::idle;
-        take_off(turn.state, *stream);
+        take_off(*stream);
     }
 }
 
@@ -351,7 +351,7 @@ void send_desired(Turn& turn, Stream& stream) {
     desired.version = stream.version;
     desired.state = stream.desired;
     if (stream.desired == DesiredState::start) {
-        const DataServer* server = find_server(turn.state, stream.server);
+        const DataServer* server = stream.at;
         if (server == nullptr || stream.step != StreamStep::started) {
             return;  // displaced: what was said last holds until another data server is found
         }

@@ -169,9 +169,7 @@ class PeerSession final : public PeerCall, public control::CallHandler {
     PeerSession(Shared& shared, control::ServerCall& call, SessionId id)
         : shared_(shared), call_(call), id_(id) {}
 
-    void send(const Action& action) override {
-        say(std::get<typename Kind::Say>(action).message);
-    }
+    void send(const Action& action) override { say(std::get<typename Kind::Say>(action).message); }
 
     void beat() override {
         if constexpr (std::is_constructible_v<typename Kind::Reply, control::Heartbeat>) {

@@ -142,6 +142,17 @@ std::optional<Rank> rank_of(const State& state, const DataServer& server, Monoto
     return Rank{is_recent, projected, server.name};
 }
 
+/// The attached data servers as the table of Placement::changes_by_time.
+struct RankChanges {
+    State& state;
+    [[nodiscard]] std::size_t size() const noexcept { return state.servers.size(); }
+};
+
+Deadline* find_deadline(RankChanges& changes, SessionId id) {
+    const Session* const session = changes.state.sessions.find(id);
+    return session == nullptr ? nullptr : &session->server->rank_change;
+}
+
 /// How many of the eligible data servers may be recent.
 std::size_t recent_most(std::size_t eligible) { return eligible <= kFew ? kFew : eligible / 2; }
 
@@ -208,7 +219,8 @@ void rank(State& state, DataServer& server, MonotonicTime now) {
     if (rank->is_recent) {
         change_at = std::min(change_at, *server.handed_out_at + state.settings.recent_period);
     }
-    placement.changes_by_time.set(server.session, change_at);
+    RankChanges changes{state};
+    placement.changes_by_time.set(changes, server.session, server.rank_change, change_at);
     note_recent(placement, server, rank->is_recent);
     if (server.rank == rank) {
         return;
@@ -224,7 +236,8 @@ void rank(State& state, DataServer& server, MonotonicTime now) {
 }
 
 void rank_due(State& state, MonotonicTime now) {
-    for (const SessionId due : state.placement.changes_by_time.take_due(now)) {
+    RankChanges changes{state};
+    for (const SessionId due : state.placement.changes_by_time.take_due(changes, now)) {
         if (const Session* const session = state.sessions.find(due)) {
             rank(state, *session->server, now);
         }
@@ -237,7 +250,9 @@ void unrank(State& state, DataServer& server) {
         state.placement.ranks.erase(*server.rank);
         server.rank.reset();
     }
-    state.placement.changes_by_time.clear(server.session);
+    server.rank_change = {};
+    RankChanges changes{state};
+    state.placement.changes_by_time.forget(changes, server.session);
 }
 
 Decision place(State& state, const Stream& stream, MonotonicTime now) {

@@ -37,8 +37,8 @@ struct Placement {
     // Those of them that are recent, by the time of their hand-out. At most half of all are, for if
     // nearly all were, the next stream would have to go to the busiest; of up to four all may be.
     std::set<std::pair<MonotonicTime, SessionId>> recent;
-    Measured measured;                          // of all data servers
-    Timers<SessionId, IdHash> changes_by_time;  // looked at before every choice only
+    Measured measured;                      // of all data servers
+    TimerQueue<SessionId> changes_by_time;  // of `rank_change`; looked at before every choice only
 };
 
 /// The lower of two limits, of which 0 is none.

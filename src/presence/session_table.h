@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/cache_line.h"
 #include "base/clock.h"
 #include "presence/tables.h"
 #include "presence/timers.h"
@@ -17,7 +18,7 @@ struct DataServer;
 enum class SessionKind : std::uint8_t { data_server, publisher, consumer };
 
 /// One cache line: a heartbeat, the most frequent of all that happens, reads and writes no other.
-struct alignas(64) Session {
+struct alignas(kCacheLineBytes) Session {
     std::uint32_t generation = 0;  // SessionTable's, as is the next
     bool is_open = false;
     SessionKind kind = SessionKind::data_server;
@@ -29,7 +30,7 @@ struct alignas(64) Session {
     StreamId stream;                    // of a greeted publisher or consumer
     DataServer* server = nullptr;       // of a greeted data server: in State::servers
 };
-static_assert(sizeof(Session) == 64);
+static_assert(sizeof(Session) == kCacheLineBytes);
 
 /// Numbers sessions: the lower half of an id is a place in SessionTable, the upper half says how
 /// often the place was had before.

@@ -102,6 +102,7 @@ struct DataServer {
     LoadWindow window;
     Measured measured;           // what it adds to Placement::measured
     std::optional<Rank> rank;    // its place among the eligible ones
+    Deadline rank_change;        // Placement::changes_by_time
     std::set<StreamId> streams;  // those whose `server` it is
     std::set<StreamId> moving;   // those whose move goes there or comes from there
     std::size_t flows = 0;       // of `streams`
@@ -187,8 +188,9 @@ struct Stream {
 
     // The data server.
     StreamStep step = StreamStep::idle;
-    std::string server;  // "" while idle or displaced
-    Endpoint endpoint;   // known once opened; of the lost one while displaced
+    std::string server;        // "" while idle or displaced
+    DataServer* at = nullptr;  // it, in State::servers, which loses none that has streams
+    Endpoint endpoint;         // known once opened; of the lost one while displaced
     std::string lost_server;
     std::map<std::string, std::string> refusals;  // data server → why, in this attempt
     MonotonicTime refusals_end = kNever;          // when those may be asked again
@@ -270,7 +272,6 @@ struct State {
 
     SessionTable sessions;
     std::unordered_map<std::string, DataServer, NameHash, std::equal_to<>> servers;
-    DataServer* server_found = nullptr;  // find_server()'s newest, in `servers`
     std::unordered_map<StreamId, Stream, IdHash> streams;
     std::unordered_map<SessionId, Consumer, IdHash> consumers;
     Placement placement;

@@ -47,7 +47,7 @@ void close_stream(Turn& turn, Stream& stream) {
     close_move(turn, stream);
     stream.step = StreamStep::closing;
     stream.displaced_since.reset();
-    if (DataServer* server = find_server(turn.state, stream.server)) {
+    if (DataServer* server = stream.at) {
         close_at(turn, *server, stream.id);
     }
 }
@@ -58,7 +58,7 @@ void finish_close(Turn& turn, Stream& stream) {
     }
     stream.step = StreamStep::idle;
     forget_flows(turn.state, stream);
-    take_off(turn.state, stream);
+    take_off(stream);
     stream.endpoint = Endpoint{};
     stream.refusals.clear();
     stream.displaced_since.reset();

@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <ranges>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -23,24 +22,17 @@ struct Deadline {
     MonotonicTime queued_at = kNever;  // <= due; kNever: not in the queue
 };
 
-/// Where the deadline is in an entry of a table.
-[[nodiscard]] inline Deadline& deadline_of(Deadline& deadline) noexcept { return deadline; }
-template <typename Entry>
-[[nodiscard]] Deadline& deadline_of(Entry& entry) noexcept {
-    return entry.deadline;
-}
-/// nullptr: there is no such entry.
+/// The deadline of an entry of a table; nullptr: there is no such entry.
 template <typename Key, typename Entry, typename Hash>
 [[nodiscard]] Deadline* find_deadline(std::unordered_map<Key, Entry, Hash>& table, Key key) {
     const auto found = table.find(key);
-    return found == table.end() ? nullptr : &deadline_of(found->second);
+    return found == table.end() ? nullptr : &found->second.deadline;
 }
 
 /// The deadlines of a table's entries, one each. Deadlines move later far more often than they are
 /// met, so a key keeps its place in the queue while its deadline moves later, and is put where it
 /// belongs when that place has come up. All calls are to be given the same table, of which
-/// find_deadline() knows the entries: a map of Key to a Deadline or to what has one as its member
-/// `deadline`, or a SessionTable.
+/// find_deadline() knows the entries, for instance a map of Key to what has a member `deadline`.
 template <typename Key>
 class TimerQueue {
   public:
@@ -261,38 +253,18 @@ class TimerQueue {
             }
         };
         std::ranges::for_each(ring_, keep);
-        std::ranges::for_each(later_ | std::views::values, keep);
+        for (const auto& [number, span] : later_) {
+            keep(span);
+        }
         *this = std::move(kept);
     }
 
-    std::int64_t begin_ = 0;   // the first span of the ring: of the last take_due()
-    std::vector<Span> ring_;   // by place_of(span)
+    std::int64_t begin_ = 0;  // the first span of the ring: of the last take_due()
+    std::vector<Span> ring_;  // by place_of(span)
     std::array<std::uint64_t, kRingSpans / kWordBits> used_{};  // a bit for each that has any
-    std::size_t in_ring_ = 0;  // queued
+    std::size_t in_ring_ = 0;                                   // queued
     std::map<std::int64_t, Span> later_;
     std::size_t queued_ = 0;  // in all spans
-};
-
-/// At most one deadline per key, in a table of its own.
-template <typename Key, typename Hash>
-class Timers {
-  public:
-    /// Replaces the key's deadline; kNever: it has none for now.
-    void set(Key key, MonotonicTime at) { queue_.set(by_key_, key, by_key_[key], at); }
-    /// Forgets the key.
-    void clear(Key key) {
-        if (by_key_.erase(key) > 0) {
-            queue_.forget(by_key_, key);
-        }
-    }
-    /// kNever if there is none.
-    [[nodiscard]] MonotonicTime next() const { return queue_.next(); }
-    /// Takes out all deadlines that have come. Returns: their keys, in no order.
-    std::vector<Key> take_due(MonotonicTime now) { return queue_.take_due(by_key_, now); }
-
-  private:
-    std::unordered_map<Key, Deadline, Hash> by_key_;
-    TimerQueue<Key> queue_;
 };
 
 }  // namespace penstock::presence

@@ -52,22 +52,14 @@ struct Turn {
     return &found->second;
 }
 
-/// Most events are about one data server, and ask for it again and again.
 [[nodiscard]] inline DataServer* find_server(State& state, const std::string& name) {
-    if (state.server_found != nullptr && state.server_found->name == name) {
-        return state.server_found;
-    }
     const auto found = state.servers.find(name);
-    if (found == state.servers.end()) {
-        return nullptr;
-    }
-    state.server_found = &found->second;
-    return state.server_found;
+    return found == state.servers.end() ? nullptr : &found->second;
 }
 
 /// The stream is the data server's from now on, or nobody's.
-void put_on(State& state, Stream& stream, DataServer& server);
-void take_off(State& state, Stream& stream);
+void put_on(Stream& stream, DataServer& server);
+void take_off(Stream& stream);
 /// Replaces the stream's flows.
 void set_flows(State& state, Stream& stream, std::vector<control::ConsumerFlow> flows);
 /// The stream is not open any more where it was: nobody is proven there.

@@ -410,11 +410,14 @@ void Checker::check_streams(const presence::State& state) {
             const auto server = state.servers.find(stream.server);
             if (server == state.servers.end() || !server->second.session) {
                 fail("state", stream.name + " is on a data server that is not attached");
+            } else if (stream.at != &server->second) {
+                fail("state", stream.name + " is on a data server other than it says");
             } else if ((stream.step == StreamStep::opening || stream.step == StreamStep::started) &&
                        !server->second.desired.contains(id)) {
                 fail("state", stream.name + " is on a data server that is not to have it open");
             }
-        } else if (stream.step == StreamStep::opening || stream.step == StreamStep::started) {
+        } else if (stream.at != nullptr || stream.step == StreamStep::opening ||
+                   stream.step == StreamStep::started) {
             fail("state", stream.name + " is open nowhere");
         }
         if (stream.publisher_session && !state.sessions.contains(stream.publisher_session)) {

@@ -155,7 +155,7 @@ void CorePlacer::put(std::uint64_t stream,
                      MonotonicTime now) {
     Turn turn{state_, now, {}};
     Stream& made = make_stream(turn, stream);
-    presence::put_on(state_, made, *servers_[server]);
+    presence::put_on(made, *servers_[server]);
     made.step = presence::StreamStep::opening;
     presence::hand_out(turn, made, *servers_[server], presence::Decision{});
     answer(turn.actions, now);
@@ -167,7 +167,7 @@ void CorePlacer::end(std::uint64_t stream,
                      MonotonicTime now) {
     Turn turn{state_, now, {}};
     Stream& ended = make_stream(turn, stream);
-    presence::take_off(state_, ended);
+    presence::take_off(ended);
     const StreamId id = ended.id;
     state_.streams.erase(id);
     state_.stream_timers.forget(state_.streams, id);

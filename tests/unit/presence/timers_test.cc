@@ -17,7 +17,26 @@ using namespace std::chrono_literals;
 
 using testing::UnorderedElementsAre;
 
-using TestTimers = Timers<SessionId, IdHash>;
+/// At most one deadline per key.
+class TestTimers {
+  public:
+    void set(SessionId key, MonotonicTime at) {
+        queue_.set(entries_, key, entries_[key].deadline, at);
+    }
+    void clear(SessionId key) {
+        entries_.erase(key);
+        queue_.forget(entries_, key);
+    }
+    [[nodiscard]] MonotonicTime next() const { return queue_.next(); }
+    std::vector<SessionId> take_due(MonotonicTime now) { return queue_.take_due(entries_, now); }
+
+  private:
+    struct Entry {
+        Deadline deadline;
+    };
+    std::unordered_map<SessionId, Entry, IdHash> entries_;
+    TimerQueue<SessionId> queue_;
+};
 
 constexpr MonotonicTime kStart{1h};
 
@@ -84,7 +103,8 @@ TEST(Timers, AgreeWithAPlainTableWhateverIsDone) {
             default:
                 const auto range = i % 16 == 0 ? 3600s : 3s;
                 const MonotonicTime at =
-                    now + std::chrono::nanoseconds(random() % std::chrono::nanoseconds(range).count());
+                    now +
+                    std::chrono::nanoseconds(random() % std::chrono::nanoseconds(range).count());
                 timers.set(key, at);
                 expected[key] = at;
         }
