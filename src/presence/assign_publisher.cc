@@ -85,7 +85,7 @@ void request_publish(Turn& turn, SessionId session, const control::PublisherHell
                                                     : milliseconds(hello.close_after_ms);
     Session& entry = turn.state.sessions.at(session);
     entry.greeted = true;
-    entry.stream = stream->id;
+    entry.stream = stream;
     turn.log(
         about(*stream, EventKind::publish_requested, is_back ? "the same publisher again" : ""));
     if (!is_back) {

@@ -80,19 +80,21 @@ void take(Turn& turn, const FromPublisher& event) {
     if (hello != nullptr) {
         request_publish(turn, event.session, *hello);
     } else if (const auto* report = std::get_if<control::PublisherReport>(&event.message)) {
-        take_publisher_report(turn, *find(turn.state, session->stream), *report);
+        take_publisher_report(turn, *session->stream, *report);
     }
 }
 
 void take(Turn& turn, const FromConsumer& event) {
     const auto* request = std::get_if<control::ConsumerRequest>(&event.message);
-    if (speaker(turn, event.session, SessionKind::consumer, request != nullptr) == nullptr) {
+    const Session* session =
+        speaker(turn, event.session, SessionKind::consumer, request != nullptr);
+    if (session == nullptr) {
         return;
     }
     if (request != nullptr) {
         request_stream(turn, event.session, *request);
     } else if (const auto* renew = std::get_if<control::ConsumerRenew>(&event.message)) {
-        renew_ticket(turn, turn.state.consumers.at(event.session), *renew);
+        renew_ticket(turn, *session->consumer, *renew);
     }
 }
 

@@ -125,10 +125,8 @@ void send_gone(Turn& turn, SessionId session, std::string reason) {
 }
 
 /// Takes the consumer out of everything; its session is the caller's.
-void remove(Turn& turn, Stream& stream, SessionId session) {
-    const auto consumer = turn.state.consumers.find(session);
-    stream.requests.erase(consumer->second.id);
-    turn.state.consumers.erase(consumer);
+void remove(Turn& turn, Stream& stream, PeerId consumer) {
+    turn.state.consumers -= stream.requests.erase(consumer);
     count_watchers(turn.state, stream);
 }
 
@@ -136,7 +134,7 @@ void time_out(Turn& turn, Stream& stream, const Consumer& consumer) {
     const SessionId session = consumer.session;
     log_consumer(turn, stream, EventKind::consumer_timed_out, consumer.id, consumer.told.reason);
     send_gone(turn, session, fmt::format("{}: {}", stream.name, consumer.told.reason));
-    remove(turn, stream, session);
+    remove(turn, stream, consumer.id);
     drop_session(turn, session);
 }
 
@@ -171,7 +169,7 @@ std::string objection(const State& state, const Stream* stream, PeerId consumer)
     if (stream == nullptr) {
         return fmt::format("there are {} streams already", state.settings.streams_max);
     }
-    if (state.consumers.size() >= state.settings.consumers_max) {
+    if (state.consumers >= state.settings.consumers_max) {
         return fmt::format("there are {} consumers already", state.settings.consumers_max);
     }
     if (stream->requests.contains(consumer) || has_flow(stream->flows, consumer) ||
@@ -195,8 +193,8 @@ std::string objection(const State& state, const Stream* stream, PeerId consumer)
 /// One session of a consumer for a stream: the newest.
 void replace_older(Turn& turn, Stream& stream, PeerId id) {
     if (const auto older = stream.requests.find(id); older != stream.requests.end()) {
-        const SessionId session = older->second;
-        remove(turn, stream, session);
+        const SessionId session = older->second.session;
+        remove(turn, stream, id);
         drop_session(turn, session);
     }
 }
@@ -208,33 +206,33 @@ Consumer& enter(Turn& turn,
     constexpr std::uint64_t kForEverMs = std::chrono::milliseconds(kWaitMax).count();
     Session& entry = turn.state.sessions.at(session);
     entry.greeted = true;
-    entry.stream = stream.id;
-    Consumer& consumer = turn.state.consumers[session];
+    Consumer& consumer = stream.requests[request.consumer];
+    ++turn.state.consumers;
+    entry.consumer = &consumer;
     consumer.session = session;
     consumer.id = request.consumer;
-    consumer.stream = stream.id;
+    consumer.stream = &stream;
     consumer.wait = request.wait_ms >= kForEverMs
                         ? std::chrono::nanoseconds::max()
                         : std::chrono::nanoseconds(std::chrono::milliseconds(request.wait_ms));
     consumer.requested_at = turn.now;
     consumer.waiting_since = turn.now;
-    stream.requests[consumer.id] = session;
     count_watchers(turn.state, stream);
     log_consumer(turn, stream, EventKind::consumer_requested, request.consumer);
     return consumer;
 }
 
-void say_joined(Turn& turn, const Stream& stream, const control::ConsumerFlow& flow) {
+void say_joined(Turn& turn, Stream& stream, const control::ConsumerFlow& flow) {
     if (const auto request = stream.requests.find(flow.consumer);
         request != stream.requests.end()) {
-        turn.state.consumers.at(request->second).has_joined = true;
+        request->second.has_joined = true;
     }
     log_consumer(
         turn, stream, EventKind::consumer_joined, flow.consumer, "from " + to_string(flow.address));
 }
 
 /// Who is in `flows` and was not before, and the other way round.
-void say_changes(Turn& turn, const Stream& stream) {
+void say_changes(Turn& turn, Stream& stream) {
     auto before = stream.flows_before.begin();
     const auto leave_until = [&](PeerId end) {
         for (; before != stream.flows_before.end() && before->consumer < end; ++before) {
@@ -291,15 +289,15 @@ void request_stream(Turn& turn, SessionId session, const control::ConsumerReques
     }
     advance(turn, *stream);
     // Unless the stream has just got another outlook, this one was not told yet.
-    if (const auto consumer = turn.state.consumers.find(session);
-        consumer != turn.state.consumers.end() && consumer->second.version == 0) {
-        tell(turn, *stream, consumer->second);
+    if (const Session* const entry = turn.state.sessions.find(session);
+        entry != nullptr && entry->consumer->version == 0) {
+        tell(turn, *stream, *entry->consumer);
     }
 }
 
 void renew_ticket(Turn& turn, Consumer& consumer, const control::ConsumerRenew& renew) {
     if (renew.version == consumer.version) {
-        Stream& stream = *find(turn.state, consumer.stream);
+        Stream& stream = *consumer.stream;
         take_complaint(turn, stream, consumer.id);
         send_assignment(turn, stream, consumer);
     }
@@ -311,20 +309,21 @@ void tell_consumers(Turn& turn, Stream& stream) {
         return;
     }
     stream.outlook = std::move(outlook);
-    const std::map<PeerId, SessionId> requests = stream.requests;
-    for (const auto& [id, session] : requests) {
-        tell(turn, stream, turn.state.consumers.at(session));
+    for (auto next = stream.requests.begin(); next != stream.requests.end();) {
+        Consumer& consumer = next->second;
+        ++next;  // what is told may be that its wait is over, and then it is gone
+        tell(turn, stream, consumer);
     }
 }
 
 void end_wait(Turn& turn, Consumer& consumer) {
-    Stream& stream = *find(turn.state, consumer.stream);
+    Stream& stream = *consumer.stream;
     time_out(turn, stream, consumer);
     advance(turn, stream);
 }
 
 void leave(Turn& turn, Consumer& consumer) {
-    Stream& stream = *find(turn.state, consumer.stream);
+    Stream& stream = *consumer.stream;
     if (!consumer.has_joined) {
         log_consumer(turn,
                      stream,
@@ -332,7 +331,7 @@ void leave(Turn& turn, Consumer& consumer) {
                      consumer.id,
                      "its session ended without a flow");
     }
-    remove(turn, stream, consumer.session);
+    remove(turn, stream, consumer.id);
     advance(turn, stream);
 }
 

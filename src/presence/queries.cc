@@ -109,14 +109,12 @@ control::StreamInfo info_of(const State& state, const Stream& stream) {
     return info;
 }
 
-void append_consumers(const State& state,
-                      const Stream& stream,
+void append_consumers(const Stream& stream,
                       MonotonicTime now,
                       std::vector<control::ConsumerInfo>& found) {
     std::map<PeerId, control::ConsumerInfo> by_id;
-    for (const auto& [id, session] : stream.requests) {
-        const Consumer& consumer = state.consumers.at(session);
-        control::ConsumerInfo& info = by_id[consumer.id];
+    for (const auto& [id, consumer] : stream.requests) {
+        control::ConsumerInfo& info = by_id[id];
         info.state = consumer.told.state == control::AssignmentState::ready ? "joining" : "waiting";
         info.requested_ms_ago = ms_between(consumer.requested_at, now);
     }
@@ -190,7 +188,7 @@ Result<std::vector<control::ConsumerInfo>> list_consumers(const State& state,
     }
     std::vector<control::ConsumerInfo> found;
     for (const Stream* one : *selected) {
-        append_consumers(state, *one, now, found);
+        append_consumers(*one, now, found);
     }
     return found;
 }
@@ -251,7 +249,7 @@ control::Status status_of(const State& state, MonotonicTime now) {
         static_cast<std::uint32_t>(std::ranges::count_if(state.streams, [](const auto& entry) {
             return static_cast<bool>(entry.second.publisher_session);
         }));
-    status.consumers = static_cast<std::uint32_t>(state.consumers.size());
+    status.consumers = static_cast<std::uint32_t>(state.consumers);
     return status;
 }
 

@@ -5,8 +5,6 @@
 #include "presence/tables.h"
 #include "presence/timers.h"
 
-#include <penstock/ids.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -14,6 +12,8 @@
 namespace penstock::presence {
 
 struct DataServer;
+struct Stream;
+struct Consumer;
 
 enum class SessionKind : std::uint8_t { data_server, publisher, consumer };
 
@@ -27,8 +27,11 @@ struct alignas(kCacheLineBytes) Session {
     MonotonicTime beat_at;              // when the next heartbeat is to be sent
     Deadline deadline;                  // when it is attended to
     MonotonicTime wait_until = kNever;  // of a consumer, while told to wait
-    StreamId stream;                    // of a greeted publisher or consumer
-    DataServer* server = nullptr;       // of a greeted data server: in State::servers
+    union {                             // of a greeted one, by its kind; they stay where they are
+        DataServer* server = nullptr;   // in State::servers
+        Stream* stream;                 // the publisher's, in State::streams
+        Consumer* consumer;             // in Stream::requests
+    };
 };
 static_assert(sizeof(Session) == kCacheLineBytes);
 

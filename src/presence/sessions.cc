@@ -27,16 +27,12 @@ void lose_peer(Turn& turn, SessionId id, const Session& session, const std::stri
             }
             break;
         case SessionKind::publisher:
-            if (Stream* stream = find(turn.state, session.stream);
-                stream != nullptr && stream->publisher_session == id) {
-                lose_publisher(turn, *stream);
+            if (session.stream->publisher_session == id) {
+                lose_publisher(turn, *session.stream);
             }
             break;
         case SessionKind::consumer:
-            if (const auto consumer = turn.state.consumers.find(id);
-                consumer != turn.state.consumers.end()) {
-                leave(turn, consumer->second);
-            }
+            leave(turn, *session.consumer);
             break;
     }
 }
@@ -160,7 +156,7 @@ void attend_session(Turn& turn, SessionId id) {
             }
         }
     } else if (turn.now >= session.wait_until) {
-        end_wait(turn, turn.state.consumers.at(id));
+        end_wait(turn, *session.consumer);
     }
     arm_session(turn, id);
 }

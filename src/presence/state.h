@@ -171,6 +171,21 @@ struct Move {
     std::optional<MonotonicTime> over_since;   // all of those have one at the new one, too
 };
 
+struct Stream;
+
+/// A consumer that asked for a stream, for as long as its session is open.
+struct Consumer {
+    SessionId session;
+    PeerId id;
+    Stream* stream = nullptr;  // whose `requests` this is in
+    std::chrono::nanoseconds wait{0};
+    MonotonicTime requested_at;
+    MonotonicTime waiting_since;
+    Outlook told;
+    bool has_joined = false;    // a flow of it was reported: its leaving is told by the flow's
+    std::uint64_t version = 0;  // of what it was told; 0: nothing yet
+};
+
 struct Stream {
     StreamId id;
     Deadline deadline;  // when its next step is due
@@ -214,7 +229,7 @@ struct Stream {
 
     // Consumers.
     Outlook outlook;
-    std::map<PeerId, SessionId> requests;             // of each consumer the newest
+    std::map<PeerId, Consumer> requests;              // of each consumer the newest
     std::vector<control::ConsumerFlow> flows;         // by consumer
     std::vector<control::ConsumerFlow> flows_before;  // while a report may be continued
     bool is_report_open = false;
@@ -233,18 +248,6 @@ struct PendingCommand {
     std::uint64_t question = 0;
     control::ServerCommand command;
     std::uint64_t stored_by = 0;  // the StoreFacts it is in
-};
-
-struct Consumer {
-    SessionId session;
-    PeerId id;
-    StreamId stream;
-    std::chrono::nanoseconds wait{0};
-    MonotonicTime requested_at;
-    MonotonicTime waiting_since;
-    Outlook told;
-    bool has_joined = false;    // a flow of it was reported: its leaving is told by the flow's
-    std::uint64_t version = 0;  // of what it was told; 0: nothing yet
 };
 
 /// Everything presence knows. Moved only by step().
@@ -273,7 +276,7 @@ struct State {
     SessionTable sessions;
     std::unordered_map<std::string, DataServer, NameHash, std::equal_to<>> servers;
     std::unordered_map<StreamId, Stream, IdHash> streams;
-    std::unordered_map<SessionId, Consumer, IdHash> consumers;
+    std::size_t consumers = 0;  // in the requests of all streams
     Placement placement;
     std::set<StreamId> unplaced;  // want a data server, or wait until presence has settled
     StreamId retried_last;        // of those

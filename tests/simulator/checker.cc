@@ -20,11 +20,6 @@ bool is_at(const presence::Stream& stream, const std::string& server) {
     return stream.server == server || (stream.move.has_value() && stream.move->server == server);
 }
 
-bool is_requested(const presence::Stream& stream, PeerId consumer, presence::SessionId session) {
-    const auto request = stream.requests.find(consumer);
-    return request != stream.requests.end() && request->second == session;
-}
-
 }  // namespace
 
 void Checker::fail(std::string invariant, std::string text) {
@@ -298,8 +293,7 @@ void Checker::on_assignment_sent(const presence::State& state,
     const auto& consumer = static_cast<const ConsumerModel&>(node);
     if (const auto stream = state.streams.find(consumer.stream_id());
         stream != state.streams.end() && stream->second.requests.contains(consumer.peer())) {
-        const presence::SessionId session = stream->second.requests.at(consumer.peer());
-        check_admitted(state, stream->second, state.consumers.at(session));
+        check_admitted(state, stream->second, stream->second.requests.at(consumer.peer()));
     }
     const Endpoint* place = consumer.place();
     if (!is_recovering(assignment.epoch) || place == nullptr ||
@@ -375,13 +369,6 @@ void Checker::check_deadline(const presence::State& state) {
 void Checker::check_state(const presence::State& state) {
     check_servers(state);
     check_streams(state);
-    for (const auto& [id, consumer] : state.consumers) {
-        const auto stream = state.streams.find(consumer.stream);
-        if (!state.sessions.contains(id) || stream == state.streams.end() ||
-            !is_requested(stream->second, consumer.id, id)) {
-            fail("state", "a consumer has no session or is not among its stream's requests");
-        }
-    }
     for (const StreamId id : state.unplaced) {
         if (!state.streams.contains(id)) {
             fail("state", "an unknown stream waits for a data server");
@@ -405,6 +392,7 @@ void Checker::check_servers(const presence::State& state) {
 
 void Checker::check_streams(const presence::State& state) {
     using presence::StreamStep;
+    std::size_t consumers = 0;
     for (const auto& [id, stream] : state.streams) {
         if (!stream.server.empty()) {
             const auto server = state.servers.find(stream.server);
@@ -420,17 +408,24 @@ void Checker::check_streams(const presence::State& state) {
                    stream.step == StreamStep::started) {
             fail("state", stream.name + " is open nowhere");
         }
-        if (stream.publisher_session && !state.sessions.contains(stream.publisher_session)) {
+        const presence::Session* publisher = state.sessions.find(stream.publisher_session);
+        if (stream.publisher_session && (publisher == nullptr || publisher->stream != &stream)) {
             fail("state", stream.name + " has a publisher whose session is over");
         }
-        for (const auto& [peer, session] : stream.requests) {
-            const auto consumer = state.consumers.find(session);
-            if (consumer == state.consumers.end()) {
-                fail("state", stream.name + " is requested by nobody known");
-            } else if (consumer->second.told != stream.outlook) {
+        for (const auto& [peer, consumer] : stream.requests) {
+            const presence::Session* session = state.sessions.find(consumer.session);
+            if (session == nullptr || session->consumer != &consumer) {
+                fail("state", stream.name + " is requested by a session that is over");
+            } else if (consumer.stream != &stream || consumer.id != peer) {
+                fail("state", stream.name + " is requested by a consumer of another");
+            } else if (consumer.told != stream.outlook) {
                 fail("state", stream.name + ": a consumer was told something else");
             }
         }
+        consumers += stream.requests.size();
+    }
+    if (consumers != state.consumers) {
+        fail("state", "the number of consumers is not that of the requests");
     }
 }
 
