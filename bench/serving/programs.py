@@ -25,14 +25,29 @@ def make_certificates(directory):
     run([ROOT / "tools" / "certificates", directory, "presence=127.0.0.1"])
 
 
+def core_events_per_second(build, servers):
+    """What the presence core alone takes, in a process of its own that fills tables of that size."""
+    words = [build / "bench" / "penstock-bench-micro", "--benchmark_format=json",
+             f"--benchmark_filter=presence_core/servers:{servers}/"]
+    done = run([*_pinned(_PRESENCE_CPU), *words], timeout_s=_ANSWER_TIMEOUT_S,
+               environment={**os.environ, **_PRESENCE_ENVIRONMENT})
+    measured = json.loads(done.stdout)["benchmarks"]
+    if len(measured) != 1 or "items_per_second" not in measured[0]:
+        raise MeasurementFailed(f"presence_core/servers:{servers} was not measured: {measured}")
+    return measured[0]["items_per_second"]
+
+
+def _pinned(cpu):
+    return ["taskset", "-c", str(cpu)] if os.cpu_count() > max(_PRESENCE_CPU, _LOAD_CPU) else []
+
+
 class Program:
     """A program that says lines on standard output. Ends with the `with` statement."""
 
     def __init__(self, words, cpu, environment=None):
         self._name = Path(words[0]).name
-        pinned = ["taskset", "-c", str(cpu)] if os.cpu_count() > max(_PRESENCE_CPU, _LOAD_CPU) else []
         self._process = subprocess.Popen(
-            [*pinned, *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [*_pinned(cpu), *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, env={**os.environ, **(environment or {})})
         os.set_blocking(self._process.stderr.fileno(), False)
         self._text = b""

@@ -10,6 +10,7 @@ from comparison.table import markdown
 from .trials import REPORTS_PER_S
 
 REQUESTS_MUST = 10_000
+CORE_EVENTS_MUST = 1_000_000
 # Data servers report by their own clocks, and so many a second more or less in a short time are
 # those that were on their way when it began or ended.
 _LOST_SHARE_MAX = 0.01
@@ -34,6 +35,9 @@ A request is a session of its own: opened on one of {connections} connections th
 already, asked for a
 stream, answered with where to join and a ticket, ended. A renewal asks for a new ticket in a
 session that stays. {outstanding} wait for their answer at any time (closed loop).
+
+The core alone (`penstock-bench-micro --benchmark_filter=presence_core`, a process of its own a
+trial) has {core_servers:,} data servers, 100 streams of each and half as many consumers in its tables.
 
 {table}
 
@@ -63,8 +67,8 @@ class Row:
         return self.value >= self.must if self.at_least else self.value <= self.must
 
 
-def rows_of(asked, grown, size):
-    rows = []
+def rows_of(core, asked, grown, size):
+    rows = [Row("core-events", "/s", core, CORE_EVENTS_MUST)]
     for verb, name in (("request", "requests"), ("renew", "renewals")):
         one = asked[verb]
         must = REQUESTS_MUST if verb == "request" else None
@@ -112,7 +116,7 @@ def write_report(folder, rows, size, trials, environment):
     facts = "\n".join(f"- {what}: {text}" for what, text in environment.items())
     (folder / "report.md").write_text(_HEAD.format(
         facts=facts, servers=size.servers, reports=REPORTS_PER_S, active=size.active,
-        streams=size.servers * size.streams, trials=trials,
+        streams=size.servers * size.streams, trials=trials, core_servers=size.core_servers,
         transport=_TLS if size.tls else _PLAINTEXT,
         connections=size.connections, outstanding=size.outstanding, table=as_table(rows),
         points=4))

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .programs import Load, Presence, make_certificates
+from .programs import Load, Presence, core_events_per_second, make_certificates
 
 # A presence server that was just started learns for 3 s what there is. A stream that it learned of
 # from a data server is kept for 15 s without its publisher: all is measured in between.
@@ -26,6 +26,7 @@ class Size:
     outstanding: int = 200  # requests that wait for their answer
     connections: int = 16  # that consumers share
     sessions: int = 2_000  # of each kind, for their memory
+    core_servers: int = 1_000  # in the core's tables alone, with 100 streams each
     tls: bool = True
     request_s: float = _REQUEST_S
     renew_s: float = _RENEW_S
@@ -84,6 +85,15 @@ def _stage(build, size, streams):
         with Presence(build, directory, streams, certificates) as presence:
             with Load(build, presence, certificates) as load:
                 yield presence, load
+
+
+def step_alone(build, size, trials, say):
+    """Events a second of the core without an edge. Returns: [one a trial]."""
+    measured = []
+    for trial in range(trials):
+        say(f"core, trial {trial + 1} of {trials}")
+        measured.append(core_events_per_second(build, size.core_servers))
+    return measured
 
 
 def ask(build, size, trials, say):
