@@ -16,7 +16,7 @@ import compile_commands
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKER = ["clang-tidy", "--quiet", "--use-color=false"]
-CONFIGURATIONS = [".clang-tidy", "tests/.clang-tidy"]
+CONFIGURATIONS = [".clang-tidy", "bench/.clang-tidy", "tests/.clang-tidy"]
 
 
 def merge(jobs: list[compile_commands.Job], folder: Path) -> compile_commands.Job | None:
