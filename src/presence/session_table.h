@@ -36,7 +36,7 @@ struct alignas(kCacheLineBytes) Session {
 static_assert(sizeof(Session) == kCacheLineBytes);
 
 /// Numbers sessions: the lower half of an id is a place in SessionTable, the upper half says how
-/// often the place was had before.
+/// often the place was had before, up to 2^32 times.
 class SessionIds {
   public:
     SessionId take();

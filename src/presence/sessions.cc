@@ -51,7 +51,8 @@ void send_heartbeat(Turn& turn, SessionId id, Session& session) {
         turn.now < session.beat_at) {
         return;
     }
-    session.beat_at = turn.now + kHeartbeatInterval;
+    // In step with its beats before: whoever was late with others is not with them from then on.
+    session.beat_at += ((turn.now - session.beat_at) / kHeartbeatInterval + 1) * kHeartbeatInterval;
     turn.heartbeats.push_back(id);
 }
 

@@ -250,7 +250,7 @@ struct PendingCommand {
     std::uint64_t stored_by = 0;  // the StoreFacts it is in
 };
 
-/// Everything presence knows. Moved only by step().
+/// Everything presence knows. Moved only by step(). A copy points into what it was copied from.
 struct State {
     Settings settings;
     bool leads = true;                      // else every session is turned away

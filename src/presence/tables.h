@@ -10,8 +10,8 @@
 
 namespace penstock::presence {
 
-/// One call of a peer, from its opening to its end: numbered by the edge (SessionIds), never used
-/// twice.
+/// One call of a peer, from its opening to its end: numbered by the edge (SessionIds); not used
+/// again for as long as anybody could remember it.
 using SessionId = Id<struct SessionIdTag>;
 
 inline constexpr MonotonicTime kNever = MonotonicTime::max();

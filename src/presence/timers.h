@@ -57,7 +57,7 @@ class TimerQueue {
     /// kNever if there is none.
     [[nodiscard]] MonotonicTime next() const {
         const Span* const first = front();
-        return first == nullptr ? Deadline::kNever : first->earliest.at;
+        return first == nullptr ? Deadline::kNever : first->front().at;
     }
     /// Takes out all deadlines that have come. Returns: their keys, in no order.
     template <typename Table>
@@ -89,23 +89,44 @@ class TimerQueue {
     struct Queued {
         MonotonicTime at;
         Key key;
-
-        bool operator==(const Queued&) const = default;
     };
-    /// Deadlines of about a millisecond lie together, in no order.
+    struct Later {
+        bool operator()(const Queued& left, const Queued& right) const noexcept {
+            return left.at > right.at;
+        }
+    };
+    // What a span keeps the memory for while it is empty: more is of a crowd, which will have gone
+    // through all spans before it comes again.
+    static constexpr std::size_t kSpanKept = 256;
+
+    /// Deadlines of about a millisecond: a heap, the earliest in front.
     struct Span {
         std::vector<Queued> queued;
-        Queued earliest{Deadline::kNever, {}};  // of those
 
+        [[nodiscard]] const Queued& front() const { return queued.front(); }
         void push(const Queued& more) {
             queued.push_back(more);
-            if (more.at < earliest.at) {
-                earliest = more;
-            }
+            std::ranges::push_heap(queued, Later());
         }
-        void note_earliest() {
-            const auto first = std::ranges::min_element(queued, {}, &Queued::at);
-            earliest = first == queued.end() ? Queued{Deadline::kNever, {}} : *first;
+        void pop() {
+            std::ranges::pop_heap(queued, Later());
+            queued.pop_back();
+            trim();
+        }
+        /// Returns: what has come by then, in no order.
+        std::vector<Queued> take(MonotonicTime now) {
+            const auto from = std::partition(
+                queued.begin(), queued.end(), [now](const Queued& one) { return one.at > now; });
+            std::vector<Queued> taken(from, queued.end());
+            queued.erase(from, queued.end());
+            std::ranges::make_heap(queued, Later());
+            trim();
+            return taken;
+        }
+        void trim() {
+            if (queued.empty() && queued.capacity() > kSpanKept) {
+                queued = std::vector<Queued>();  // {} would keep the memory
+            }
         }
     };
 
@@ -135,7 +156,7 @@ class TimerQueue {
     }
     [[nodiscard]] bool is_front(Key key) const {
         const Span* const first = front();
-        return first != nullptr && first->earliest.key == key;
+        return first != nullptr && first->front().key == key;
     }
 
     /// The ring begins here from now on: everything before has been taken out.
@@ -169,13 +190,13 @@ class TimerQueue {
     template <typename Table>
     void settle(Table& table) {
         while (const Span* const first = front()) {
-            const auto [at, key] = first->earliest;
+            const auto [at, key] = first->front();
             Deadline* const deadline = find_deadline(table, key);
             const bool is_old = deadline == nullptr || deadline->queued_at != at;
             if (!is_old && deadline->due == at) {
                 return;
             }
-            drop_earliest();
+            change_front([](Span& span) { span.pop(); });
             if (is_old) {
                 continue;  // forgotten since, or queued earlier
             }
@@ -186,24 +207,10 @@ class TimerQueue {
         }
     }
 
-    void drop_earliest() {
-        change_front([](Span& span) {
-            *std::ranges::find(span.queued, span.earliest) = span.queued.back();
-            span.queued.pop_back();
-        });
-    }
-
     /// Takes out what has come of the earliest span, in no order.
     std::vector<Queued> take_front(MonotonicTime now) {
         std::vector<Queued> taken;
-        change_front([now, &taken](Span& span) {
-            const auto taken_from =
-                std::partition(span.queued.begin(), span.queued.end(), [now](const Queued& queued) {
-                    return queued.at > now;
-                });
-            taken.assign(taken_from, span.queued.end());
-            span.queued.erase(taken_from, span.queued.end());
-        });
+        change_front([now, &taken](Span& span) { taken = span.take(now); });
         return taken;
     }
 
@@ -212,7 +219,6 @@ class TimerQueue {
         Span& span = const_cast<Span&>(*front());
         const std::size_t before = span.queued.size();
         change(span);
-        span.note_earliest();
         const std::size_t taken = before - span.queued.size();
         queued_ -= taken;
         if (in_ring_ == 0) {
@@ -232,7 +238,7 @@ class TimerQueue {
     void push(Table& table, const Queued& queued) {
         // What was forgotten or queued earlier stays behind; it may not outweigh what is there.
         constexpr std::size_t kQueuedMin = 64;
-        if (queued_ > kQueuedMin + 4 * table.size()) {
+        if (queued_ > kQueuedMin + 4 * table.size() && queued_ > 2 * kept_) {
             drop_old(table);
         }
         put(queued);
@@ -256,6 +262,7 @@ class TimerQueue {
         for (const auto& [number, span] : later_) {
             keep(span);
         }
+        kept.kept_ = kept.queued_;
         *this = std::move(kept);
     }
 
@@ -265,6 +272,7 @@ class TimerQueue {
     std::size_t in_ring_ = 0;                                   // queued
     std::map<std::int64_t, Span> later_;
     std::size_t queued_ = 0;  // in all spans
+    std::size_t kept_ = 0;    // of those, by the last drop_old(): some deadlines are there twice
 };
 
 }  // namespace penstock::presence

@@ -9,6 +9,8 @@
 #include "simulator/publisher_model.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <map>
 #include <utility>
 
 namespace penstock::simulator {
@@ -369,6 +371,7 @@ void Checker::check_deadline(const presence::State& state) {
 void Checker::check_state(const presence::State& state) {
     check_servers(state);
     check_streams(state);
+    check_sessions(state);
     for (const StreamId id : state.unplaced) {
         if (!state.streams.contains(id)) {
             fail("state", "an unknown stream waits for a data server");
@@ -376,9 +379,33 @@ void Checker::check_state(const presence::State& state) {
     }
 }
 
+/// Everybody's session points back to them, as is checked elsewhere: if there are no more sessions
+/// than that, none points to what is gone.
+void Checker::check_sessions(const presence::State& state) {
+    using presence::SessionKind;
+    std::map<SessionKind, std::size_t> accepted{
+        {SessionKind::data_server, 0}, {SessionKind::publisher, 0}, {SessionKind::consumer, 0}};
+    for (const presence::SessionId id : state.sessions.ids()) {
+        const presence::Session& session = *state.sessions.find(id);
+        accepted[session.kind] += session.greeted ? 1 : 0;
+    }
+    const auto attached = std::ranges::count_if(
+        state.servers, [](const auto& entry) { return bool(entry.second.session); });
+    const auto publishing = std::ranges::count_if(
+        state.streams, [](const auto& entry) { return bool(entry.second.publisher_session); });
+    const std::map<SessionKind, std::size_t> expected{
+        {SessionKind::data_server, static_cast<std::size_t>(attached)},
+        {SessionKind::publisher, static_cast<std::size_t>(publishing)},
+        {SessionKind::consumer, state.consumers}};
+    if (accepted != expected) {
+        fail("state", "a session that was accepted is nobody's");
+    }
+}
+
 void Checker::check_servers(const presence::State& state) {
     for (const auto& [name, server] : state.servers) {
-        if (server.session && !state.sessions.contains(server.session)) {
+        const presence::Session* session = state.sessions.find(server.session);
+        if (server.session && (session == nullptr || session->server != &server)) {
             fail("state", name + " is attached by a session that is over");
         }
         for (const auto& [id, desired] : server.desired) {

@@ -103,6 +103,7 @@ class Checker {
                         const presence::Consumer& consumer);
     void check_streams(const presence::State& state);
     void check_servers(const presence::State& state);
+    void check_sessions(const presence::State& state);
 
     Surroundings& around_;
     std::map<NodeId, std::uint64_t> obeyed_;

@@ -25,6 +25,7 @@ def merge(jobs: list[compile_commands.Job], folder: Path) -> compile_commands.Jo
     included: the analyzer looks into functions of the main file only. None: they do not compile so,
     which takes a fifth of the time to find out that it takes clang-tidy."""
     first = jobs[0]
+    folder = folder / first.key  # nobody else's
     for name in CONFIGURATIONS:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, folder / name)

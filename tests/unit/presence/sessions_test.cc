@@ -64,6 +64,20 @@ TEST(Sessions, HearAHeartbeatEverySecond) {
     EXPECT_EQ(beats, 2);
 }
 
+TEST(Sessions, OfConsumersHearHeartbeatsTooBeforeAllElseOfTheirTick) {
+    World world;
+    ScriptedConsumer& consumer = world.new_consumer("news", 1000);
+    world.request(consumer);
+    ASSERT_TRUE(consumer.session);
+    // Its wait is over at the tick of its heartbeat.
+    std::vector<Action> actions = step(world.state, Tick{}, world.now + 1s);
+    ASSERT_GE(actions.size(), 2);
+    const auto* heartbeats = std::get_if<SendHeartbeats>(&actions.front());
+    ASSERT_NE(heartbeats, nullptr);
+    EXPECT_EQ(heartbeats->sessions, std::vector{consumer.session});
+    EXPECT_TRUE(std::holds_alternative<CloseSession>(actions.back()));
+}
+
 TEST(Sessions, RejectAFirstMessageThatIsNoHello) {
     World world;
     ScriptedPublisher& publisher = world.new_publisher("news");

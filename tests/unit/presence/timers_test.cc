@@ -5,9 +5,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <malloc.h>
 #include <map>
 #include <random>
+#include <unordered_map>
 #include <vector>
 
 namespace penstock::presence {
@@ -74,6 +79,38 @@ TEST(Timers, TakeADeadlineThatHasPassed) {
     EXPECT_EQ(timers.take_due(kStart + 2s), std::vector{SessionId{2}});
 }
 
+TEST(Timers, KeepNoMemoryOfACrowdWhereItHasBeen) {
+    constexpr std::uint64_t kCrowd = 20'000;
+    TestTimers timers;
+    MonotonicTime now = kStart;
+    const auto move_all = [&](int times) {
+        for (int i = 0; i < times; ++i) {
+            for (std::uint64_t key = 1; key <= kCrowd; ++key) {
+                timers.set(SessionId{key}, now + 1s);
+            }
+            now += 1s;
+            ASSERT_EQ(timers.take_due(now).size(), kCrowd);
+        }
+    };
+    move_all(5);
+    const std::size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
+    move_all(100);
+    constexpr std::size_t kCrowdBytes = kCrowd * 16;
+    EXPECT_LT(mallinfo2().uordblks + mallinfo2().hblkhd, before + 3 * kCrowdBytes);
+}
+
+TEST(Timers, LetACrowdGoInTimeThatDoesNotGrowWithItsSquare) {
+    constexpr std::uint64_t kCrowd = 200'000;  // the square would take minutes
+    TestTimers timers;
+    for (std::uint64_t key = 1; key <= kCrowd; ++key) {
+        timers.set(SessionId{key}, kStart + 1s);
+    }
+    for (std::uint64_t key = 1; key <= kCrowd; ++key) {
+        timers.clear(SessionId{key});
+    }
+    EXPECT_EQ(timers.next(), kNever);
+}
+
 TEST(Timers, AgreeWithAPlainTableWhateverIsDone) {
     std::mt19937_64 random(7);
     TestTimers timers;
@@ -105,8 +142,11 @@ TEST(Timers, AgreeWithAPlainTableWhateverIsDone) {
                 const MonotonicTime at =
                     now +
                     std::chrono::nanoseconds(random() % std::chrono::nanoseconds(range).count());
-                timers.set(key, at);
-                expected[key] = at;
+                // Many at one time, too.
+                const MonotonicTime rounded =
+                    i % 2 == 0 ? at : std::chrono::floor<std::chrono::milliseconds>(at);
+                timers.set(key, std::max(rounded, now));
+                expected[key] = std::max(rounded, now);
         }
         MonotonicTime earliest = kNever;
         for (const auto& [id, at] : expected) {

@@ -37,7 +37,7 @@ World::World(std::uint64_t seed, Settings settings) : random_(seed), next_beat_(
 }
 
 SessionId World::open_session(SessionKind kind) {
-    const SessionId session{++sessions_};
+    const SessionId session = ids_.take();
     take(SessionOpened{session, kind});
     return session;
 }
@@ -232,6 +232,9 @@ void World::report(ScriptedServer& server, StreamId stream) {
 void World::cut(SessionId& session) {
     const SessionId broken = std::exchange(session, SessionId{});
     take(SessionClosed{broken});
+    if (broken) {
+        ids_.give_back(broken);
+    }
 }
 
 void World::react(const ToDataServer& action) {
@@ -352,6 +355,7 @@ void World::react(const ToConsumer& action) {
 
 void World::react(const CloseSession& action) {
     closed_by_presence.insert(action.session);
+    ids_.give_back(action.session);
     if (ScriptedServer* server = by_session(servers, action.session)) {
         server->session = {};
     }

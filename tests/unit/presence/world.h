@@ -167,7 +167,7 @@ class World {
     std::mt19937_64 random_;
     std::deque<Event> events_;
     bool is_delivering_ = false;
-    std::uint64_t sessions_ = 0;
+    SessionIds ids_;
     std::uint64_t peers_ = 0x100;
     MonotonicTime next_beat_;
 };
