@@ -194,7 +194,7 @@ void PresenceTraffic::step_through() {
 
 SessionId PresenceTraffic::open_session(PeerKind kind, std::size_t index) {
     const SessionId session = ids_.take();
-    const std::size_t place = static_cast<std::uint32_t>(session.value);
+    const std::size_t place = place_of(session);
     by_session_.resize(std::max(by_session_.size(), place + 1));
     by_session_[place] = {kind, index};
     const auto session_kind = kind == PeerKind::server      ? presence::SessionKind::data_server
@@ -210,7 +210,7 @@ void PresenceTraffic::close_session(SessionId session) {
 }
 
 PresenceTraffic::Peer PresenceTraffic::peer_of(SessionId session) const {
-    return by_session_[static_cast<std::uint32_t>(session.value)];
+    return by_session_[place_of(session)];
 }
 
 void PresenceTraffic::attach(std::size_t index) {

@@ -16,8 +16,7 @@ SessionId SessionIds::take() {
 }
 
 void SessionIds::give_back(SessionId id) {
-    constexpr std::uint64_t kNextGeneration = 1ULL << 32U;
-    free_.push_back(SessionId{id.value + kNextGeneration});
+    free_.push_back(SessionId{id.value + (1ULL << kSessionPlaceBits)});
 }
 
 Session& SessionTable::at(SessionId id) noexcept {
@@ -57,7 +56,7 @@ std::vector<SessionId> SessionTable::ids() const {
     for (std::size_t place = 0; place < sessions_.size(); ++place) {
         if (sessions_[place].is_open) {
             ids.push_back(
-                SessionId{std::uint64_t{sessions_[place].generation} << kPlaceBits | place});
+                SessionId{std::uint64_t{sessions_[place].generation} << kSessionPlaceBits | place});
         }
     }
     return ids;

@@ -35,12 +35,18 @@ struct alignas(kCacheLineBytes) Session {
 };
 static_assert(sizeof(Session) == kCacheLineBytes);
 
-/// Numbers sessions: the lower half of an id is a place in SessionTable, the upper half says how
-/// often the place was had before, up to 2^32 times.
+/// The lower half of an id is a place in SessionTable, the upper half says how often the place was
+/// had before.
+inline constexpr unsigned kSessionPlaceBits = 32;
+[[nodiscard]] inline std::size_t place_of(SessionId id) noexcept {
+    return static_cast<std::uint32_t>(id.value);
+}
+
+/// Numbers sessions. A place is had again as soon as it is given back, up to 2^32 times.
 class SessionIds {
   public:
     SessionId take();
-    /// The session is over. Its place is had again.
+    /// The session is over.
     void give_back(SessionId id);
 
   private:
@@ -76,12 +82,8 @@ class SessionTable {
     [[nodiscard]] std::vector<SessionId> ids() const;
 
   private:
-    static constexpr unsigned kPlaceBits = 32;
-    static std::size_t place_of(SessionId id) noexcept {
-        return static_cast<std::uint32_t>(id.value);
-    }
     static std::uint32_t generation_of(SessionId id) noexcept {
-        return static_cast<std::uint32_t>(id.value >> kPlaceBits);
+        return static_cast<std::uint32_t>(id.value >> kSessionPlaceBits);
     }
 
     std::vector<Session> sessions_;

@@ -22,8 +22,8 @@ CONFIGURATIONS = [".clang-tidy", "bench/.clang-tidy", "tests/.clang-tidy"]
 def merge(jobs: list[compile_commands.Job], folder: Path) -> compile_commands.Job | None:
     """One run over the text of all files of `jobs` in a row, written in `folder` at the place it
     would have in the tree, for clang-tidy looks for its configuration there. The files are not
-    included: the analyzer looks into functions of the main file only. None: they do not compile so,
-    which takes a fifth of the time to find out that it takes clang-tidy."""
+    included: the analyzer looks into functions of the main file only. None: they do not compile so;
+    the compiler says that in a fifth of the time clang-tidy takes."""
     first = jobs[0]
     folder = folder / first.key  # nobody else's
     for name in CONFIGURATIONS:

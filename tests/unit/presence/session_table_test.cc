@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <set>
 
@@ -14,14 +15,14 @@ using testing::UnorderedElementsAre;
 TEST(SessionIds, AreNeverUsedTwiceThoughTheirPlacesAre) {
     SessionIds ids;
     std::set<SessionId> used;
-    std::set<std::uint32_t> places;
+    std::set<std::size_t> places;
     for (int i = 0; i < 100; ++i) {
         const SessionId one = ids.take();
         const SessionId other = ids.take();
         EXPECT_TRUE(one);
         for (const SessionId id : {one, other}) {
             EXPECT_TRUE(used.insert(id).second);
-            places.insert(static_cast<std::uint32_t>(id.value));
+            places.insert(place_of(id));
             ids.give_back(id);
         }
     }
@@ -70,7 +71,7 @@ TEST(SessionTable, KnowsNothingOfAnIdBeyondIt) {
 TEST(SessionTable, HasNoRoomForTwoAtOnePlace) {
     SessionTable table;
     table.add(SessionId{5}, SessionKind::consumer);
-    constexpr std::uint64_t kNextGeneration = 1ULL << 32U;
+    constexpr std::uint64_t kNextGeneration = 1ULL << kSessionPlaceBits;
     EXPECT_DEATH(table.add(SessionId{kNextGeneration + 5}, SessionKind::consumer), "is_open");
 }
 
