@@ -34,16 +34,16 @@ constexpr milliseconds kSilenceMost{3000};  // of a session, and for its first a
 enum class Operation : std::uintptr_t { start = 1, read, write, finish, wake };
 void* tag_of(Operation operation) noexcept { return reinterpret_cast<void*>(operation); }
 
-grpc::ChannelArguments channel_arguments() {
+grpc::ChannelArguments channel_arguments(milliseconds connected_within) {
     grpc::ChannelArguments arguments;
     // Liveness is judged by our own heartbeats; HTTP/2 pings are the backstop.
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 5000);
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3000);
     arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+    // gRPC takes the longer of the two for the time that a connection may take.
     arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 500);
-    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, static_cast<int>(connected_within.count()));
     // Each attempt has a channel of its own, whose pauses are ours: nothing is to be shared.
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
@@ -336,7 +336,6 @@ class SessionThread {
     enum class Waited { event, deadline };
 
     void run() {
-        std::uint64_t random = random_u64();
         unsigned failures = 0;
         std::size_t next = 0;
         while (!stopping_ && !rejected_) {
@@ -349,24 +348,28 @@ class SessionThread {
                 // Else it is what the one said who named it, which may be the one that died.
                 retry_after_ = milliseconds{0};
             }
-            const std::string trouble = attempt(address);
+            attempt(address, connection_within(failures));
             if (stopping_ || rejected_) {
                 return;
             }
-            words_.events().on_session(trouble);
             failures = next_attempt(failures, was_up_, retry_after_.count() > 0);
-            if (!leader_.empty() && leader_ != address && !was_named) {
-                continue;  // once: two that name each other are no better than one that is away
+            // At once, but once: two that name each other are no better than one that is away.
+            const bool is_at_once = !leader_.empty() && leader_ != address && !was_named;
+            if (!is_at_once) {
+                leader_.clear();
             }
-            leader_.clear();
-            random = random_u64();
             // All who were told the same do not come at the same time.
-            pause(retry_after_ + reconnect_pause(failures, random));
+            const milliseconds length =
+                is_at_once ? milliseconds{0}
+                           : retry_after_ + reconnect_pause(failures, random_u64());
+            const MonotonicTime until = monotonic_now() + length;
+            const std::string why = why_it_ended(address, length);
+            words_.events().on_session(fmt::format("presence {}: {}; trying again", address, why));
+            pause(until);
         }
     }
 
-    void pause(milliseconds length) {
-        const MonotonicTime until = monotonic_now() + length;
+    void pause(MonotonicTime until) {
         Operation operation{};
         bool ok = false;
         while (!stopping_ && monotonic_now() < until) {
@@ -393,20 +396,21 @@ class SessionThread {
     }
 
     /// One session with one presence, from dialling to its end.
-    /// Returns: why it ended, one line.
-    std::string attempt(const std::string& address) {
+    void attempt(const std::string& address, milliseconds connected_within) {
+        given_up_.clear();
         const auto credentials = control::channel_credentials(presence_.tls);
         if (!credentials) {
-            return fmt::format("{}; trying again", credentials.error().message);
+            given_up_ = credentials.error().message;
+            return;
         }
-        const auto channel = grpc::CreateCustomChannel(address, *credentials, channel_arguments());
+        const auto channel =
+            grpc::CreateCustomChannel(address, *credentials, channel_arguments(connected_within));
         grpc::ClientContext context;
         call_ = Words::prepare(channel, context, queue_);
         call_->StartCall(tag_of(Operation::start));
         operations_ = 1;
         is_open_ = is_writing_ = is_ending_ = false;
         bool is_cancelled = false;
-        given_up_.clear();
         heard_at_ = monotonic_now();
         heartbeat_at_ = heard_at_ + kHeartbeatInterval;
         while (operations_ > 0) {
@@ -430,16 +434,16 @@ class SessionThread {
             write_next();
         }
         call_.reset();
-        const std::string why = why_it_ended(address);
-        return fmt::format("presence {}: {}; trying again", address, why);
     }
 
-    std::string why_it_ended(const std::string& address) const {
+    /// `most`: the time to find out, which is taken from the pause before the next attempt: that
+    /// one may be with another presence, and must not wait for what is wrong with this one.
+    std::string why_it_ended(const std::string& address, milliseconds most) const {
         if (!given_up_.empty() || stopping_) {
             return given_up_;
         }
         return status_.ok() ? "it ended the session"
-                            : control::why_failed(status_, address, presence_.tls);
+                            : control::why_failed(status_, address, presence_.tls, "tls", most);
     }
 
     void on_operation(Operation operation, bool ok) {

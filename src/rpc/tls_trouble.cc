@@ -187,7 +187,7 @@ std::string why_no_session(const Endpoint& peer,
         return is_agreed ? fmt::format("it wants TLS; give --{}-ca", prefix) : "";
     }
     if (handshake.is_out_of_time()) {
-        return "it does not answer to TLS";
+        return fmt::format("no answer to TLS within {} ms", most.count());
     }
     if (handshake.judgement() != X509_V_OK) {
         return why_not_good(handshake.judgement(), host, files);

@@ -2,6 +2,7 @@
 // says, over real sockets on loopback.
 #include "base/socket_address.h"
 #include "client/session_socket.h"
+#include "support/silent_listener.h"
 #include "unit/client/scripted_data_server.h"
 #include "unit/client/scripted_presence.h"
 
@@ -393,6 +394,13 @@ TEST_F(PublisherTest, GoesNowhereThatItWasNotToldOf) {
 
 TEST_F(PublisherTest, TriesTheNextAddressWhenOneDoesNotAnswer) {
     open({"127.0.0.1:1"});
+    EXPECT_EQ(hello.stream(), "camera");
+}
+
+TEST_F(PublisherTest, TriesTheNextAddressWhenOneAcceptsAndIsSilent) {
+    const test::SilentListener silent;
+    ASSERT_TRUE(silent.is_listening());
+    open({silent.address()});
     EXPECT_EQ(hello.stream(), "camera");
 }
 

@@ -2,6 +2,7 @@
 
 #include "presence.grpc.pb.h"
 #include "rpc/grpc_server.h"
+#include "support/silent_listener.h"
 #include "support/test_certificates.h"
 
 #include <gmock/gmock.h>
@@ -331,6 +332,18 @@ TEST(WhyFailed, KeepsTheLastOfWhatLedToIt) {
     EXPECT_EQ(why_failed(late, "127.0.0.1:1", {}), "no answer in time");
     const grpc::Status cut(grpc::StatusCode::UNAVAILABLE, "Socket closed");
     EXPECT_EQ(why_failed(cut, "127.0.0.1:1", {}), "Socket closed");
+}
+
+TEST_F(TlsFilesTest, AskOneThatIsSilentNoLongerThanTheyMay) {
+    const test::SilentListener silent;
+    ASSERT_TRUE(silent.is_listening());
+    const grpc::Status status(grpc::StatusCode::UNAVAILABLE,
+                              "failed to connect to all addresses; last error: UNKNOWN: ipv4:" +
+                                  silent.address() + ": Handshake read failed");
+    EXPECT_EQ(why_failed(status, silent.address(), good_, "tls", 100ms),
+              "no answer to TLS within 100 ms");
+    EXPECT_EQ(why_failed(status, silent.address(), {}, "tls", 1ms), "Handshake read failed");
+    EXPECT_EQ(why_failed(status, silent.address(), good_, "tls", 0ms), "Handshake read failed");
 }
 
 TEST(CertifiedName, IsAUriOfTheDataServer) {
