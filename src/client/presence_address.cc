@@ -15,7 +15,6 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kPauseFirst{100};
 constexpr milliseconds kPauseMost{2000};
-constexpr milliseconds kConnectionFirst{500};
 
 struct HostAndPort {
     std::string_view host;  // without brackets; empty if the text is none of both
@@ -70,11 +69,6 @@ Result<void> check_presence(const PresenceAddresses& presence) {
         }
     }
     return control::check_tls(presence.tls, false);
-}
-
-milliseconds connection_within(unsigned failures) noexcept {
-    const unsigned doublings = std::min(failures > 0 ? failures - 1 : 0, 2U);
-    return kConnectionFirst * (1U << doublings);
 }
 
 milliseconds reconnect_pause(unsigned attempt, std::uint64_t random) noexcept {

@@ -1,6 +1,7 @@
 #include "client/presence_client.h"
 
 #include "base/clock.h"
+#include "client/presence_turns.h"
 #include "client/presence_words.h"
 #include "rpc/tls.h"
 
@@ -60,7 +61,9 @@ class SessionThread {
   public:
     template <typename... Arguments>
     explicit SessionThread(const PresenceAddresses& presence, Arguments&&... arguments)
-        : presence_(presence), words_(std::forward<Arguments>(arguments)...) {
+        : presence_(presence),
+          turns_(presence.addresses),
+          words_(std::forward<Arguments>(arguments)...) {
         silence_grpc();
         thread_ = std::thread([this] { run(); });
     }
@@ -96,31 +99,21 @@ class SessionThread {
 
     void run() {
         unsigned failures = 0;
-        std::size_t next = 0;
         while (!stopping_ && !rejected_) {
-            was_up_ = false;
-            const bool was_named = !leader_.empty();
-            const std::string address =
-                was_named ? std::exchange(leader_, "")
-                          : presence_.addresses[next++ % presence_.addresses.size()];
-            if (!was_named) {
+            const std::string& address = turns_.next(monotonic_now());
+            if (!turns_.was_named()) {
                 // Else it is what the one said who named it, which may be the one that died.
                 retry_after_ = milliseconds{0};
             }
-            attempt(address, connection_within(failures));
+            attempt(address);
             if (stopping_ || rejected_) {
                 return;
             }
             failures = next_attempt(failures, was_up_, retry_after_.count() > 0);
-            // At once, but once: two that name each other are no better than one that is away.
-            const bool is_at_once = !leader_.empty() && leader_ != address && !was_named;
-            if (!is_at_once) {
-                leader_.clear();
-            }
             // All who were told the same do not come at the same time.
             const milliseconds length =
-                is_at_once ? milliseconds{0}
-                           : retry_after_ + reconnect_pause(failures, random_u64());
+                turns_.is_at_once() ? milliseconds{0}
+                                    : retry_after_ + reconnect_pause(failures, random_u64());
             const MonotonicTime until = monotonic_now() + length;
             const std::string why = why_it_ended(address, length);
             words_.events().on_session(fmt::format("presence {}: {}; trying again", address, why));
@@ -155,22 +148,23 @@ class SessionThread {
     }
 
     /// One session with one presence, from dialling to its end.
-    void attempt(const std::string& address, milliseconds connected_within) {
+    void attempt(const std::string& address) {
+        was_up_ = was_heard_ = false;
         given_up_.clear();
         const auto credentials = control::channel_credentials(presence_.tls);
         if (!credentials) {
             given_up_ = credentials.error().message;
             return;
         }
-        const auto channel =
-            grpc::CreateCustomChannel(address, *credentials, channel_arguments(connected_within));
+        heard_at_ = monotonic_now();
+        const auto channel = grpc::CreateCustomChannel(
+            address, *credentials, channel_arguments(turns_.connection_within()));
         grpc::ClientContext context;
         call_ = Words::prepare(channel, context, queue_);
         call_->StartCall(tag_of(Operation::start));
         operations_ = 1;
         is_open_ = is_writing_ = is_ending_ = false;
         bool is_cancelled = false;
-        heard_at_ = monotonic_now();
         heartbeat_at_ = heard_at_ + kHeartbeatInterval;
         while (operations_ > 0) {
             const MonotonicTime dead_at = heard_at_ + kSilenceMost;
@@ -193,6 +187,11 @@ class SessionThread {
             write_next();
         }
         call_.reset();
+        // Who refuses a connection does so at once, and gRPC's clock is not quite ours.
+        const milliseconds most = was_heard_ ? kSilenceMost : turns_.connection_within() / 2;
+        if (const MonotonicTime now = monotonic_now(); now >= heard_at_ + most) {
+            turns_.on_silence(now);
+        }
     }
 
     /// `most`: the time to find out, which is taken from the pause before the next attempt: that
@@ -230,16 +229,13 @@ class SessionThread {
 
     void on_message() {
         heard_at_ = monotonic_now();
+        was_heard_ = true;
+        turns_.on_answer();
         if (down_.has_reject()) {
             retry_after_ = milliseconds{down_.reject().retry_after_ms()};
             rejected_ = retry_after_.count() == 0;
             given_up_ = "it refused us: " + down_.reject().reason();
-            // Only an address we were given: nobody else's word sends us anywhere.
-            const std::string& leader = down_.reject().leader();
-            const std::vector<std::string>& ours = presence_.addresses;
-            if (std::find(ours.begin(), ours.end(), leader) != ours.end()) {
-                leader_ = leader;
-            }
+            turns_.on_leader(down_.reject().leader(), heard_at_);
             if (rejected_) {
                 words_.events().on_rejected(down_.reject().reason());
             }
@@ -285,6 +281,7 @@ class SessionThread {
     }
 
     const PresenceAddresses presence_;
+    PresenceTurns turns_;
     Words words_;
     grpc::CompletionQueue queue_;
 
@@ -302,10 +299,10 @@ class SessionThread {
     bool is_open_ = false;
     bool is_writing_ = false;
     bool is_ending_ = false;
-    bool was_up_ = false;
+    bool was_heard_ = false;  // it said something, in this session
+    bool was_up_ = false;     // and no refusal
     bool rejected_ = false;
     std::string given_up_;  // why we end the session
-    std::string leader_;    // whom the refusal names
     milliseconds retry_after_{0};
     MonotonicTime heard_at_{};
     MonotonicTime heartbeat_at_{};

@@ -34,11 +34,6 @@ Result<void> check_presence(const PresenceAddresses& presence);
 /// of which a random half is taken away. `random`: any 64 bits.
 std::chrono::milliseconds reconnect_pause(unsigned attempt, std::uint64_t random) noexcept;
 
-/// How long a connection, with all handshakes, may take after so many attempts in a row that
-/// failed: 500 ms, so that a presence that accepts and is silent holds nobody up for long; after
-/// the second 1 s, then 2 s, for one that is only slow.
-std::chrono::milliseconds connection_within(unsigned failures) noexcept;
-
 /// Which attempt in a row the next one is, after the `attempt`-th ended. `was_up`: it was a
 /// session; `answered`: a presence server said when to ask again. That is waited for first, so what
 /// comes on top stays within 400 ms.

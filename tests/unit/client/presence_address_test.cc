@@ -78,14 +78,6 @@ TEST(ReconnectPauseTest, StaysShortWhileSomebodyAnswers) {
     EXPECT_EQ(reconnect_pause(attempt, 0), 2000ms);
 }
 
-TEST(ConnectionWithinTest, IsPatientWithOneThatMayBeSlow) {
-    const std::vector<std::chrono::milliseconds> wanted{500ms, 500ms, 1000ms, 2000ms, 2000ms};
-    for (unsigned failures = 0; failures < wanted.size(); ++failures) {
-        EXPECT_EQ(connection_within(failures), wanted[failures]) << failures;
-    }
-    EXPECT_EQ(connection_within(1'000'000), 2000ms);
-}
-
 TEST(VersionGateTest, LetsEachDesiredStateThroughOnce) {
     VersionGate gate;
     EXPECT_TRUE(gate.admit(5, 1));
