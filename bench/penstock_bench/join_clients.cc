@@ -83,11 +83,11 @@ class Asker final : private ConsumerEvents {
             ask();
         }
     }
-    void on_session(const std::string& trouble) override {
+    void on_session(const std::string& trouble, milliseconds /*retry_after*/) override {
         const std::lock_guard lock(mutex_);
         trouble_ = trouble;
     }
-    void on_rejected(const std::string& reason) override { on_session(reason); }
+    void on_rejected(const std::string& reason) override { on_session(reason, milliseconds{0}); }
     milliseconds on_request() override { return kPatience; }
 
     void ask() {

@@ -68,7 +68,7 @@ struct Datagram {
 class Consumer {
   public:
     /// Errors: invalid_argument, system (no socket). An unreachable presence is no error here: it
-    /// is tried again with jittered backoff, for ever once it has answered, and shows in status().
+    /// is tried again with jittered pauses, for ever once it has served us, and shows in status().
     static Result<std::unique_ptr<Consumer>> open(const ConsumerOptions& options);
     /// Sends LEAVE.
     virtual ~Consumer() = default;
@@ -77,7 +77,7 @@ class Consumer {
 
     /// Waits at most `timeout` for content and fills `datagrams` from the front.
     /// Returns: datagrams filled, 0 on timeout. Error once the consumer has ended (not_found: the
-    ///          stream did not come within options.wait; unavailable: no presence server answered;
+    ///          stream did not come within options.wait; unavailable: no presence server served us;
     ///          denied; invalid_argument).
     virtual Result<std::size_t> receive(std::span<Datagram> datagrams,
                                         std::chrono::milliseconds timeout) = 0;

@@ -75,8 +75,9 @@ class ConsumerImpl final : public Consumer, private ConsumerEvents {
 
     // In the session's thread.
     void on_desired(const DesiredConsuming& desired) override;
-    void on_session(const std::string& trouble) override {
+    void on_session(const std::string& trouble, milliseconds retry_after) override {
         const std::lock_guard lock(mutex_);
+        refused_for_ = retry_after;
         if (!error_) {
             status_.last_error = trouble;
         }
@@ -123,8 +124,9 @@ class ConsumerImpl final : public Consumer, private ConsumerEvents {
     const UniqueFd socket_;
     WakeEvent wake_;
 
-    mutable std::mutex mutex_;  // guards the five below
+    mutable std::mutex mutex_;  // guards the six below
     ConsumerStatus status_;
+    milliseconds refused_for_{0};  // when presence, refusing us, said to ask again
     std::optional<Error> error_;
     std::optional<DesiredConsuming> pending_;  // for receive()
     std::optional<MonotonicTime> wait_until_;  // for an absent stream, from the first request
@@ -332,17 +334,27 @@ void ConsumerImpl::send_due(MonotonicTime now) {
     }
 }
 
-/// No presence server has answered in the time that a stream would be waited for.
+/// No presence server has served us in the time that a stream would be waited for.
 void ConsumerImpl::end_if_unanswered(MonotonicTime now) {
     if (now < answer_by_) {
         return;
     }
     is_answered_ = true;  // as far as that matters
-    const std::string why = status().last_error;
+    std::string why = status().last_error;
+    milliseconds refused_for{0};
+    {
+        const std::lock_guard lock(mutex_);
+        refused_for = refused_for_;
+    }
     end({ErrorCode::unavailable,
-         fmt::format("no presence server has answered ({}): check its address; ask again in {}",
-                     why.empty() ? "no answer" : why,
-                     format_duration(kPresencePatience))});
+         refused_for.count() > 0
+             ? fmt::format("no presence server has taken the request ({}): ask again in {}",
+                           why,
+                           format_duration(refused_for))
+             : fmt::format(
+                   "no presence server has answered ({}): check its address; ask again in {}",
+                   why.empty() ? "no answer" : why,
+                   format_duration(kPresencePatience))});
 }
 
 void ConsumerImpl::apply_desired(MonotonicTime now) {

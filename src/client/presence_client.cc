@@ -1,8 +1,8 @@
 #include "client/presence_client.h"
 
 #include "base/clock.h"
-#include "client/presence_turns.h"
 #include "client/presence_words.h"
+#include "rpc/presence_turns.h"
 #include "rpc/tls.h"
 
 #include <fmt/format.h>
@@ -115,8 +115,13 @@ class SessionThread {
                 turns_.is_at_once() ? milliseconds{0}
                                     : retry_after_ + reconnect_pause(failures, random_u64());
             const MonotonicTime until = monotonic_now() + length;
-            const std::string why = why_it_ended(address, length);
-            words_.events().on_session(fmt::format("presence {}: {}; trying again", address, why));
+            const std::string why =
+                why_it_ended(address, std::min(length, control::kTlsQuestionMost));
+            if (stopping_) {
+                return;
+            }
+            words_.events().on_session(fmt::format("presence {}: {}; trying again", address, why),
+                                       retry_after_);
             pause(until);
         }
     }
@@ -149,7 +154,7 @@ class SessionThread {
 
     /// One session with one presence, from dialling to its end.
     void attempt(const std::string& address) {
-        was_up_ = was_heard_ = false;
+        was_up_ = false;
         given_up_.clear();
         const auto credentials = control::channel_credentials(presence_.tls);
         if (!credentials) {
@@ -164,6 +169,8 @@ class SessionThread {
         call_->StartCall(tag_of(Operation::start));
         operations_ = 1;
         is_open_ = is_writing_ = is_ending_ = false;
+        was_open_ = false;
+        bool was_silent = false;
         bool is_cancelled = false;
         heartbeat_at_ = heard_at_ + kHeartbeatInterval;
         while (operations_ > 0) {
@@ -173,12 +180,16 @@ class SessionThread {
             const MonotonicTime until = is_ending_ ? heard_at_ + std::chrono::hours{1}
                                         : is_open_ ? std::min(dead_at, heartbeat_at_)
                                                    : dead_at;
-            if (wait(until, operation, ok) == Waited::event && operation != Operation::wake) {
+            const Waited waited = wait(until, operation, ok);
+            if (waited == Waited::event && operation != Operation::wake) {
                 --operations_;
                 on_operation(operation, ok);
             }
-            const bool is_silent = !is_ending_ && monotonic_now() >= dead_at;
+            // Not before all that has come is taken: it may be we who were stopped.
+            const bool is_silent =
+                waited == Waited::deadline && !is_ending_ && monotonic_now() >= dead_at;
             if (is_silent && given_up_.empty()) {
+                was_silent = true;
                 given_up_ = fmt::format("no answer for {} s", kSilenceMost.count() / 1000);
             }
             if ((stopping_ || !given_up_.empty()) && !std::exchange(is_cancelled, true)) {
@@ -187,9 +198,11 @@ class SessionThread {
             write_next();
         }
         call_.reset();
-        // Who refuses a connection does so at once, and gRPC's clock is not quite ours.
-        const milliseconds most = was_heard_ ? kSilenceMost : turns_.connection_within() / 2;
-        if (const MonotonicTime now = monotonic_now(); now >= heard_at_ + most) {
+        const MonotonicTime now = monotonic_now();
+        // gRPC's clock is not quite ours.
+        const bool came_to_nothing =
+            !was_open_ && now - heard_at_ >= turns_.connection_within() * 9 / 10;
+        if (was_silent || came_to_nothing) {
             turns_.on_silence(now);
         }
     }
@@ -213,8 +226,9 @@ class SessionThread {
             return;
         }
         if (operation == Operation::start) {
-            is_open_ = true;
+            is_open_ = was_open_ = true;
             is_writing_ = true;
+            heard_at_ = monotonic_now();
             ++operations_;
             up_ = words_.hello();
             call_->Write(up_, tag_of(Operation::write));
@@ -229,21 +243,20 @@ class SessionThread {
 
     void on_message() {
         heard_at_ = monotonic_now();
-        was_heard_ = true;
-        turns_.on_answer();
         if (down_.has_reject()) {
             retry_after_ = milliseconds{down_.reject().retry_after_ms()};
             rejected_ = retry_after_.count() == 0;
             given_up_ = "it refused us: " + down_.reject().reason();
-            turns_.on_leader(down_.reject().leader(), heard_at_);
+            turns_.on_refusal(down_.reject().leader(), heard_at_);
             if (rejected_) {
                 words_.events().on_rejected(down_.reject().reason());
             }
             return;
         }
         if (!std::exchange(was_up_, true)) {
+            turns_.on_welcome();
             retry_after_ = milliseconds{0};
-            words_.events().on_session({});
+            words_.events().on_session({}, milliseconds{0});
         }
         words_.on_desired(down_);
     }
@@ -281,7 +294,7 @@ class SessionThread {
     }
 
     const PresenceAddresses presence_;
-    PresenceTurns turns_;
+    control::PresenceTurns turns_;
     Words words_;
     grpc::CompletionQueue queue_;
 
@@ -299,8 +312,8 @@ class SessionThread {
     bool is_open_ = false;
     bool is_writing_ = false;
     bool is_ending_ = false;
-    bool was_heard_ = false;  // it said something, in this session
-    bool was_up_ = false;     // and no refusal
+    bool was_open_ = false;  // a connection stood
+    bool was_up_ = false;    // it served us
     bool rejected_ = false;
     std::string given_up_;  // why we end the session
     milliseconds retry_after_{0};

@@ -14,11 +14,11 @@
 
 namespace penstock {
 
-// A session with presence, kept up by a thread of its own: it dials the addresses in turn with
-// jittered backoff, sends a heartbeat each second, gives a silent presence up after three, and
-// hands on every desired state once. gRPC's CompletionQueue API with that thread blocked in it is
-// used because the callback API lets a client that waits quietly for START sleep through up to 100
-// ms (its pollers rest after a second without events).
+// A session with presence, kept up by a thread of its own: it dials whom PresenceTurns says, with
+// jittered pauses between, sends a heartbeat each second, gives a session up that was silent for
+// three, and hands on every desired state once. gRPC's CompletionQueue API with that thread blocked
+// in it is used because the callback API lets a client that waits quietly for START sleep through
+// up to 100 ms (its pollers rest after a second without events).
 
 struct PresenceAddresses {
     std::vector<std::string> addresses;  // "host:port"
@@ -45,8 +45,9 @@ class PresenceEvents {
   public:
     /// A desired state above all before.
     virtual void on_desired(const Desired& desired) = 0;
-    /// The session is up (trouble "") or was lost or refused; it is tried again.
-    virtual void on_session(const std::string& trouble) = 0;
+    /// The session is up (trouble "") or was lost or refused; it is tried again. `retry_after`:
+    /// when presence, refusing, said to ask again; 0: it did not refuse.
+    virtual void on_session(const std::string& trouble, std::chrono::milliseconds retry_after) = 0;
     /// Presence refused us for good; nothing follows.
     virtual void on_rejected(const std::string& reason) = 0;
     virtual ~PresenceEvents() = default;

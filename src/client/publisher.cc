@@ -97,7 +97,7 @@ class PublisherImpl final : public Publisher, private PresenceEvents<DesiredPubl
   private:
     // In the session's thread.
     void on_desired(const DesiredPublishing& desired) override;
-    void on_session(const std::string& trouble) override {
+    void on_session(const std::string& trouble, milliseconds /*retry_after*/) override {
         const std::lock_guard lock(mutex_);
         status_.last_error = trouble;
     }

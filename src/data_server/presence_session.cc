@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "presence.grpc.pb.h"
 #include "rpc/convert.h"
+#include "rpc/presence_turns.h"
 #include "rpc/tls.h"
 
 #include <fmt/format.h>
@@ -29,10 +30,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kBackoffFirst{100};
 constexpr milliseconds kBackoffMost{2'000};
-constexpr milliseconds kWelcomeWithin{2'000};
-/// One that fell silent is not tried so long while there are others: it may lead by name until its
-/// lease has ended, and would keep us waiting for a welcome meanwhile.
-constexpr milliseconds kSilentShunned{3'000};
+constexpr milliseconds kWelcomeWithin{2'000};  // of the call, the connection included
 
 enum class Tag : std::uintptr_t { connected = 1, read, written, finished, woken };
 
@@ -40,8 +38,12 @@ void* tag_of(Tag tag) noexcept {
     return reinterpret_cast<void*>(static_cast<std::uintptr_t>(tag));  // NOLINT: gRPC's own idiom
 }
 
-grpc::ChannelArguments channel_arguments() {
+grpc::ChannelArguments channel_arguments(milliseconds connection_within) {
     grpc::ChannelArguments arguments;
+    // gRPC takes the longer of the two for the time that a connection may take.
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
+                     static_cast<int>(connection_within.count()));
     // Liveness is the load report's matter; HTTP/2 pings find a peer that vanished without a word.
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 1'000);
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 1'500);
@@ -101,19 +103,17 @@ struct PresenceSession::State {
     unsigned outstanding = 0;  // operations whose tag has not come back
     bool writing = false;
     bool ending = false;
-    std::string reason;    // why it ended, if we ended it
-    std::string leader;    // whom it named instead of itself; "": nobody we know
-    std::size_t next = 0;  // of the addresses
+    bool was_answered = false;  // welcomed or refused
+    bool was_welcome = false;
+    std::string reason;  // why it ended, if we ended it
     milliseconds retry_after{0};
-    std::string silent;  // who welcomed us and then fell silent
-    std::chrono::steady_clock::time_point silent_since;
+    std::optional<control::PresenceTurns> turns;
 
     void run();
-    const std::string& next_address();
-    bool is_shunned(const std::string& one) const;
-    milliseconds session(milliseconds backoff);
-    std::string why_it_ended();
-    void pause(milliseconds time);
+    void session();
+    void talk();
+    std::string why_it_ended(milliseconds most);
+    void pause(std::chrono::system_clock::time_point until);
     void on_event(Tag tag, bool ok);
     void on_read();
     void on_reject(const control::Reject& reject);
@@ -130,49 +130,43 @@ struct PresenceSession::State {
 void PresenceSession::State::run() {
     milliseconds backoff = kBackoffFirst;
     while (!is_stopping()) {
-        const bool was_named = !leader.empty();
-        address = was_named ? std::exchange(leader, "") : next_address();
-        if (!was_named) {
+        address = turns->next(monotonic_now());
+        if (!turns->was_named()) {
             retry_after =
                 milliseconds{0};  // else of whoever named it, lest it is the one that died
         }
-        backoff = session(backoff);
-        if (!leader.empty() && !was_named) {
-            continue;  // once: two that name each other are no better than one that is away
+        session();
+        backoff = next_backoff(backoff, was_welcome, retry_after.count() > 0);
+        milliseconds length{0};
+        if (!turns->is_at_once()) {
+            std::uniform_int_distribution<milliseconds::rep> jitter(backoff.count() / 2,
+                                                                    backoff.count());
+            length = retry_after.count() > 0 ? std::min(retry_after, kBackoffMost)
+                                             : milliseconds{jitter(random)};
         }
-        leader.clear();
-        std::uniform_int_distribution<milliseconds::rep> jitter(backoff.count() / 2,
-                                                                backoff.count());
-        pause(retry_after.count() > 0 ? std::min(retry_after, kBackoffMost)
-                                      : milliseconds{jitter(random)});
+        const auto until = std::chrono::system_clock::now() + length;
+        const std::string why = why_it_ended(std::min(length, control::kTlsQuestionMost));
+        hand_down(Detached{fmt::format("presence {}: {}", address, why)});
+        pause(until);
     }
 }
 
-bool PresenceSession::State::is_shunned(const std::string& one) const {
-    return one == silent && std::chrono::steady_clock::now() < silent_since + kSilentShunned;
-}
-
-const std::string& PresenceSession::State::next_address() {
-    const std::vector<std::string>& all = config.addresses;
-    if (all.size() > 1 && is_shunned(all[next % all.size()])) {
-        ++next;
-    }
-    return all[next++ % all.size()];
-}
-
-/// One session from dialling to its end. Returns: how long to wait before the next.
-milliseconds PresenceSession::State::session(milliseconds backoff) {
+/// One session, from dialling to its end.
+void PresenceSession::State::session() {
+    was_answered = was_welcome = false;
+    reason.clear();
     const auto credentials = control::channel_credentials(config.tls);
     if (!credentials) {
-        hand_down(Detached{fmt::format("presence {}: {}", address, credentials.error().message)});
-        return std::min(backoff * 2, kBackoffMost);
+        reason = credentials.error().message;
+        return;
     }
-    const auto channel = grpc::CreateCustomChannel(address, *credentials, channel_arguments());
+    const MonotonicTime began = monotonic_now();
+    const auto channel = grpc::CreateCustomChannel(
+        address, *credentials, channel_arguments(turns->connection_within()));
     const auto stub = v1::DataServers::NewStub(channel);
     context = std::make_unique<grpc::ClientContext>();
     writing = true;  // the connection itself: nothing is written before it stands
     ending = false;
-    reason.clear();
     status = grpc::Status::OK;
     {
         const std::lock_guard lock(mutex);
@@ -180,8 +174,19 @@ milliseconds PresenceSession::State::session(milliseconds backoff) {
     }
     outstanding = 1;
     call = stub->AsyncSession(context.get(), &queue, tag_of(Tag::connected));
+    talk();
+    call.reset();
+    context.reset();
+    // Who refuses does so at once; gRPC's clock is not quite ours.
+    const MonotonicTime now = monotonic_now();
+    if (!was_answered && now - began >= turns->connection_within() * 9 / 10) {
+        turns->on_silence(now);
+    }
+}
+
+/// Until gRPC has let go of everything.
+void PresenceSession::State::talk() {
     const auto welcome_by = std::chrono::system_clock::now() + kWelcomeWithin;
-    bool was_welcome = false;
     while (outstanding > 0) {
         void* tag = nullptr;
         bool ok = false;
@@ -196,33 +201,23 @@ milliseconds PresenceSession::State::session(milliseconds backoff) {
         const auto which = static_cast<Tag>(reinterpret_cast<std::uintptr_t>(tag));
         outstanding -= which == Tag::woken ? 0 : 1;
         on_event(which, ok);
-        const std::lock_guard lock(mutex);
-        was_welcome = was_welcome || welcome;
     }
-    const std::string why = why_it_ended();
-    if (was_welcome && reason.empty()) {
-        silent = address;
-        silent_since = std::chrono::steady_clock::now();
-    }
-    call.reset();
-    context.reset();
-    hand_down(Detached{fmt::format("presence {}: {}", address, why)});
-    return next_backoff(backoff, was_welcome, retry_after.count() > 0);
 }
 
-std::string PresenceSession::State::why_it_ended() {
+/// `most`: the time to find out, which is taken from the pause before the next session.
+std::string PresenceSession::State::why_it_ended(milliseconds most) {
     if (!reason.empty()) {
         return reason;
     }
     if (status.error_message().empty()) {
         return "it closed the session";
     }
-    return is_stopping() ? "stopping" : control::why_failed(status, address, config.tls);
+    return is_stopping() ? "stopping"
+                         : control::why_failed(status, address, config.tls, "tls", most);
 }
 
 /// Waits, but not when the process is to stop.
-void PresenceSession::State::pause(milliseconds time) {
-    const auto until = std::chrono::system_clock::now() + time;
+void PresenceSession::State::pause(std::chrono::system_clock::time_point until) {
     void* tag = nullptr;
     bool ok = false;
     while (!is_stopping() &&
@@ -282,6 +277,8 @@ void PresenceSession::State::on_read() {
     }
     if (std::holds_alternative<control::DataServerWelcome>(*reply)) {
         retry_after = milliseconds{0};
+        was_answered = was_welcome = true;
+        turns->on_welcome();
         const std::lock_guard lock(mutex);
         welcome = true;
     }
@@ -292,11 +289,8 @@ void PresenceSession::State::on_read() {
 
 void PresenceSession::State::on_reject(const control::Reject& reject) {
     retry_after = milliseconds{reject.retry_after_ms};
-    // Only an address of our own configuration: nobody else's word sends us anywhere.
-    if (std::ranges::find(config.addresses, reject.leader) != config.addresses.end() &&
-        reject.leader != address && !is_shunned(reject.leader)) {
-        leader = reject.leader;
-    }
+    was_answered = true;
+    turns->on_refusal(reject.leader, monotonic_now());
     end("it rejects us: " + reject.reason);
 }
 
@@ -380,6 +374,7 @@ Result<std::unique_ptr<PresenceSession>> PresenceSession::start(PresenceSessionC
                      fmt::format("cannot make an event descriptor: {}",
                                  std::generic_category().message(errno))};
     }
+    state->turns.emplace(state->config.addresses);
     state->random.seed(static_cast<std::minstd_rand::result_type>(state->config.hello.boot_id));
     State* raw = state.get();
     state->thread = std::thread([raw] { raw->run(); });

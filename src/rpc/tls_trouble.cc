@@ -31,7 +31,7 @@ constexpr std::size_t kFirstBytes = 16;
 class Handshake {
   public:
     Handshake(const TlsFiles& files, milliseconds most)
-        : until_(monotonic_now() + most), context_(SSL_CTX_new(TLS_client_method())) {
+        : context_(SSL_CTX_new(TLS_client_method())) {
         SSL_CTX_set_min_proto_version(context_.get(), TLS1_2_VERSION);
         SSL_CTX_set_default_passwd_cb(context_.get(), [](char*, int, int, void*) { return -1; });
         if (!files.authority.empty()) {
@@ -50,6 +50,7 @@ class Handshake {
         to_us_ = BIO_new(BIO_s_mem());
         from_us_ = BIO_new(BIO_s_mem());
         SSL_set_bio(session_.get(), to_us_, from_us_);  // which owns both from here on
+        until_ = monotonic_now() + most;
     }
 
     /// Errors: false: there is nobody to be reached.
@@ -141,12 +142,12 @@ class Handshake {
         return count > 0 && BIO_write(to_us_, bytes.data(), static_cast<int>(count)) == count;
     }
 
-    const MonotonicTime until_;
     TlsContextHandle context_;
     TlsSessionHandle session_;
     BIO* to_us_ = nullptr;
     BIO* from_us_ = nullptr;
     UniqueFd socket_;
+    MonotonicTime until_;  // of what waits for the other end
     std::string reason_;
     int reason_code_ = 0;
 };
@@ -186,14 +187,14 @@ std::string why_no_session(const Endpoint& peer,
     if (!files.any()) {
         return is_agreed ? fmt::format("it wants TLS; give --{}-ca", prefix) : "";
     }
-    if (handshake.is_out_of_time()) {
-        return fmt::format("no answer to TLS within {} ms", most.count());
-    }
     if (handshake.judgement() != X509_V_OK) {
         return why_not_good(handshake.judgement(), host, files);
     }
     if (handshake.is_no_tls()) {
         return fmt::format("it does not speak TLS; have it do so, or leave --{}-ca out", prefix);
+    }
+    if (!is_agreed && handshake.is_out_of_time()) {
+        return fmt::format("no answer to TLS within {} ms", most.count());
     }
     if (!is_agreed) {
         return fmt::format("it agrees to no TLS session{}", bracketed(handshake.reason()));

@@ -13,7 +13,7 @@ namespace penstock::test {
 /// nothing: what a server is that was stopped, or is too busy to look.
 class SilentListener {
   public:
-    SilentListener() : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    SilentListener() : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
         const SocketAddress local = to_socket_address({IpAddress::v4(0x7f000001U), 0});
         is_listening_ = ::bind(socket_.get(), local.get(), local.length) == 0 &&
                         ::listen(socket_.get(), SOMAXCONN) == 0;
@@ -24,6 +24,14 @@ class SilentListener {
     }
 
     [[nodiscard]] bool is_listening() const { return is_listening_; }
+    /// How many connections were made to it since it was last asked.
+    int connections() {
+        int count = 0;
+        while (UniqueFd(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC))) {
+            ++count;
+        }
+        return count;
+    }
     [[nodiscard]] std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
 
   private:

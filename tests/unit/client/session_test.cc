@@ -404,6 +404,22 @@ TEST_F(PublisherTest, TriesTheNextAddressWhenOneAcceptsAndIsSilent) {
     EXPECT_EQ(hello.stream(), "camera");
 }
 
+TEST_F(PublisherTest, LeavesOneThatIsSilentOutHoweverOftenItIsSaidToLead) {
+    test::SilentListener silent;
+    ASSERT_TRUE(silent.is_listening());
+    open({silent.address()});
+    silent.connections();
+    for (int times = 0; times < 5; ++times) {
+        v1::PublisherDown down;
+        down.mutable_reject()->set_reason("this presence server does not lead");
+        down.mutable_reject()->set_retry_after_ms(1);
+        down.mutable_reject()->set_leader(silent.address());
+        presence.publishers.say(down);
+        EXPECT_EQ(presence.publishers.hear().hello().stream(), "camera");
+    }
+    EXPECT_LE(silent.connections(), 2) << "one by gRPC, one that asks why: at most one more visit";
+}
+
 TEST(PublisherOpenTest, RefusesWrongOptionsInOneLine) {
     const auto refused = [](const std::string& presence,
                             const std::string& stream,
@@ -517,6 +533,22 @@ TEST(LonelyConsumer, EndsWhenNoPresenceHasAnsweredAndSaysWhenToAskAgain) {
     EXPECT_THAT(received.error().message, HasSubstr("; ask again in 5s"));
     EXPECT_GE(std::chrono::steady_clock::now() - opened_at, 5s);
     EXPECT_EQ((*consumer)->status().state, ConsumerState::ended);
+}
+
+TEST_F(ConsumerTest, EndsWhenItIsRefusedAllTheTimeAndSaysWhyAndWhenToAskAgain) {
+    open();
+    v1::ConsumerDown down;
+    down.mutable_reject()->set_reason("the stream camera has 2 consumers already");
+    down.mutable_reject()->set_retry_after_ms(60'000);
+    presence.consumers.say(down);
+    std::array<Datagram, 1> datagrams;
+    const auto received = consumer->receive(datagrams, 60s);
+    ASSERT_FALSE(received.ok());
+    EXPECT_EQ(received.error().code, ErrorCode::unavailable);
+    EXPECT_EQ(received.error().message,
+              "no presence server has taken the request (presence " + presence.address() +
+                  ": it refused us: the stream camera has 2 consumers already; trying again): ask "
+                  "again in 1m");
 }
 
 TEST_F(ConsumerTest, ReceivesFromWherePresenceSentIt) {

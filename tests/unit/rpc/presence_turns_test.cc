@@ -1,4 +1,4 @@
-#include "client/presence_turns.h"
+#include "rpc/presence_turns.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace penstock {
+namespace penstock::control {
 namespace {
 
 using namespace std::chrono_literals;
@@ -22,8 +22,7 @@ class PresenceTurnsTest : public testing::Test {
     /// Calls the next one, who names a leader.
     void be_sent(const std::string& by, const std::string& leader) {
         EXPECT_EQ(next(), by);
-        turns.on_answer();
-        turns.on_leader(leader, now);
+        turns.on_refusal(leader, now);
     }
 
     PresenceTurns turns{{"a", "b", "c"}};
@@ -55,6 +54,15 @@ TEST_F(PresenceTurnsTest, DoNotGoToAndFroBetweenTwoThatNameEachOther) {
     EXPECT_EQ(next(), "b");
 }
 
+TEST_F(PresenceTurnsTest, FollowALeaderThatHandsOver) {
+    be_sent("a", "c");
+    EXPECT_EQ(next(), "c");
+    turns.on_welcome();
+    turns.on_refusal("b", now);
+    EXPECT_TRUE(turns.is_at_once());
+    EXPECT_EQ(next(), "b");
+}
+
 TEST_F(PresenceTurnsTest, GoNowhereThatIsNotOurs) {
     be_sent("a", "elsewhere");
     EXPECT_FALSE(turns.is_at_once());
@@ -71,48 +79,64 @@ TEST_F(PresenceTurnsTest, LeaveOneThatIsSilentOutEvenIfItIsSaidToLead) {
     EXPECT_FALSE(turns.is_at_once());
     be_sent("c", "a");
     EXPECT_FALSE(turns.is_at_once());
-    EXPECT_EQ(next(), "b");
-    now += 2s;
-    be_sent("c", "a");
-    EXPECT_TRUE(turns.is_at_once());
-    pass_in_silence("a");
-    now += 3999ms;
-    EXPECT_EQ(next(), "b") << "it is left out for longer";
-    EXPECT_EQ(next(), "c");
+    now += 2999ms;
     EXPECT_EQ(next(), "b");
     now += 1ms;
-    EXPECT_EQ(next(), "c");
+    be_sent("c", "a");
+    EXPECT_TRUE(turns.is_at_once()) << "by now it would have lost its lease";
     EXPECT_EQ(next(), "a");
-    turns.on_answer();
-    EXPECT_EQ(next(), "b");
+}
+
+TEST_F(PresenceTurnsTest, TakeOneInAgainThatHasAnswered) {
+    pass_in_silence("a");
+    pass_in_silence("b");
+    pass_in_silence("c");
+    be_sent("a", "");
+    EXPECT_EQ(next(), "a") << "the only one that speaks";
+    turns.on_welcome();
+    EXPECT_EQ(next(), "b") << "what was before the session counts no more";
     EXPECT_EQ(next(), "c");
-    EXPECT_EQ(next(), "a") << "it has answered";
 }
 
 TEST_F(PresenceTurnsTest, GoRoundIfAllAreSilent) {
     for (const std::string wanted : {"a", "b", "c", "a", "b", "c", "a"}) {
         pass_in_silence(wanted);
     }
-    PresenceTurns alone({"a"});
-    EXPECT_EQ(alone.next(now), "a");
-    alone.on_silence(now);
-    EXPECT_EQ(alone.next(now), "a");
+}
+
+TEST_F(PresenceTurnsTest, CountAnAddressThatIsThereTwiceOnce) {
+    PresenceTurns twice({"a", "b", "a"});
+    for (const std::string wanted : {"a", "b", "a", "b"}) {
+        EXPECT_EQ(twice.next(now), wanted);
+    }
+    EXPECT_EQ(PresenceTurns({"a", "a"}).connection_within(), 2000ms) << "there is no other";
 }
 
 TEST_F(PresenceTurnsTest, ArePatientWithOneThatMayBeSlow) {
+    for (const auto wanted : {500ms, 1000ms, 2000ms, 2000ms}) {
+        EXPECT_EQ(next(), "a");
+        EXPECT_EQ(turns.connection_within(), wanted);
+        turns.on_silence(now);
+        EXPECT_EQ(next(), "b");
+        EXPECT_EQ(turns.connection_within(), 500ms) << "another one";
+        turns.on_refusal("", now);
+        EXPECT_EQ(next(), "c");
+        turns.on_refusal("", now);
+        now += 3s;
+    }
+    EXPECT_EQ(next(), "a");
+    turns.on_welcome();
+    EXPECT_EQ(turns.connection_within(), 500ms);
+}
+
+TEST_F(PresenceTurnsTest, AreMostPatientWithTheOnlyOne) {
     PresenceTurns alone({"a"});
-    for (const auto wanted : {500ms, 500ms, 1000ms, 2000ms, 2000ms}) {
-        EXPECT_EQ(alone.next(now), "a");
-        EXPECT_EQ(alone.connection_within(), wanted);
-        alone.on_silence(now);
-    }
     for (int times = 0; times < 100; ++times) {
+        EXPECT_EQ(alone.next(now), "a");
+        EXPECT_EQ(alone.connection_within(), 2000ms);
         alone.on_silence(now);
     }
-    EXPECT_EQ(alone.connection_within(), 2000ms);
-    alone.on_answer();
-    EXPECT_EQ(alone.connection_within(), 500ms);
 }
 
 }  // namespace
-}  // namespace penstock
+}  // namespace penstock::control
