@@ -340,17 +340,18 @@ void ConsumerImpl::end_if_unanswered(MonotonicTime now) {
         return;
     }
     is_answered_ = true;  // as far as that matters
-    std::string why = status().last_error;
+    std::string why;
     milliseconds refused_for{0};
     {
         const std::lock_guard lock(mutex_);
+        why = status_.last_error;
         refused_for = refused_for_;
     }
     end({ErrorCode::unavailable,
          refused_for.count() > 0
              ? fmt::format("no presence server has taken the request ({}): ask again in {}",
                            why,
-                           format_duration(refused_for))
+                           format_duration(std::max(refused_for, kPresencePatience)))
              : fmt::format(
                    "no presence server has answered ({}): check its address; ask again in {}",
                    why.empty() ? "no answer" : why,

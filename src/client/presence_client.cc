@@ -26,6 +26,8 @@ using std::chrono::milliseconds;
 constexpr int kMessageBytesMost = 256 * 1024;
 constexpr milliseconds kHeartbeatInterval{1000};
 constexpr milliseconds kSilenceMost{3000};  // of a session, and for its first answer
+/// For a connection, of a name with several addresses: each of them has what PresenceTurns allows.
+constexpr milliseconds kConnectingMost{10'000};
 
 /// Operations of the completion queue.
 enum class Operation : std::uintptr_t { start = 1, read, write, finish, wake };
@@ -115,13 +117,12 @@ class SessionThread {
                 turns_.is_at_once() ? milliseconds{0}
                                     : retry_after_ + reconnect_pause(failures, random_u64());
             const MonotonicTime until = monotonic_now() + length;
-            const std::string why =
-                why_it_ended(address, std::min(length, control::kTlsQuestionMost));
+            const std::string why = why_it_ended(address);
             if (stopping_) {
                 return;
             }
             words_.events().on_session(fmt::format("presence {}: {}; trying again", address, why),
-                                       retry_after_);
+                                       was_refused_ ? retry_after_ : milliseconds{0});
             pause(until);
         }
     }
@@ -154,7 +155,7 @@ class SessionThread {
 
     /// One session with one presence, from dialling to its end.
     void attempt(const std::string& address) {
-        was_up_ = false;
+        was_up_ = was_refused_ = false;
         given_up_.clear();
         const auto credentials = control::channel_credentials(presence_.tls);
         if (!credentials) {
@@ -169,12 +170,14 @@ class SessionThread {
         call_->StartCall(tag_of(Operation::start));
         operations_ = 1;
         is_open_ = is_writing_ = is_ending_ = false;
-        was_open_ = false;
+        bool was_open = false;
         bool was_silent = false;
         bool is_cancelled = false;
         heartbeat_at_ = heard_at_ + kHeartbeatInterval;
         while (operations_ > 0) {
-            const MonotonicTime dead_at = heard_at_ + kSilenceMost;
+            was_open = was_open || is_open_;
+            const milliseconds most = was_open ? kSilenceMost : kConnectingMost;
+            const MonotonicTime dead_at = heard_at_ + most;
             Operation operation{};
             bool ok = false;
             const MonotonicTime until = is_ending_ ? heard_at_ + std::chrono::hours{1}
@@ -190,7 +193,8 @@ class SessionThread {
                 waited == Waited::deadline && !is_ending_ && monotonic_now() >= dead_at;
             if (is_silent && given_up_.empty()) {
                 was_silent = true;
-                given_up_ = fmt::format("no answer for {} s", kSilenceMost.count() / 1000);
+                given_up_ = fmt::format(
+                    "no {} for {} s", was_open ? "answer" : "connection", most.count() / 1000);
             }
             if ((stopping_ || !given_up_.empty()) && !std::exchange(is_cancelled, true)) {
                 context.TryCancel();
@@ -198,23 +202,25 @@ class SessionThread {
             write_next();
         }
         call_.reset();
-        const MonotonicTime now = monotonic_now();
         // gRPC's clock is not quite ours.
-        const bool came_to_nothing =
-            !was_open_ && now - heard_at_ >= turns_.connection_within() * 9 / 10;
-        if (was_silent || came_to_nothing) {
-            turns_.on_silence(now);
+        const milliseconds connected_within = turns_.connection_within();
+        if (!was_open && given_up_.empty() &&
+            monotonic_now() - heard_at_ >= connected_within * 9 / 10) {
+            was_silent = true;
+            given_up_ = fmt::format("no connection within {} ms", connected_within.count());
+        }
+        if (was_silent) {
+            turns_.on_silence(heard_at_);
         }
     }
 
-    /// `most`: the time to find out, which is taken from the pause before the next attempt: that
-    /// one may be with another presence, and must not wait for what is wrong with this one.
-    std::string why_it_ended(const std::string& address, milliseconds most) const {
+    /// May ask the other end, which does not take long: it was not silent.
+    std::string why_it_ended(const std::string& address) const {
         if (!given_up_.empty() || stopping_) {
             return given_up_;
         }
         return status_.ok() ? "it ended the session"
-                            : control::why_failed(status_, address, presence_.tls, "tls", most);
+                            : control::why_failed(status_, address, presence_.tls);
     }
 
     void on_operation(Operation operation, bool ok) {
@@ -226,7 +232,7 @@ class SessionThread {
             return;
         }
         if (operation == Operation::start) {
-            is_open_ = was_open_ = true;
+            is_open_ = true;
             is_writing_ = true;
             heard_at_ = monotonic_now();
             ++operations_;
@@ -244,6 +250,7 @@ class SessionThread {
     void on_message() {
         heard_at_ = monotonic_now();
         if (down_.has_reject()) {
+            was_refused_ = true;
             retry_after_ = milliseconds{down_.reject().retry_after_ms()};
             rejected_ = retry_after_.count() == 0;
             given_up_ = "it refused us: " + down_.reject().reason();
@@ -312,8 +319,8 @@ class SessionThread {
     bool is_open_ = false;
     bool is_writing_ = false;
     bool is_ending_ = false;
-    bool was_open_ = false;  // a connection stood
-    bool was_up_ = false;    // it served us
+    bool was_up_ = false;       // it served us
+    bool was_refused_ = false;  // it said that it does not, or no more
     bool rejected_ = false;
     std::string given_up_;  // why we end the session
     milliseconds retry_after_{0};

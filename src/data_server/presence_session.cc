@@ -30,7 +30,9 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kBackoffFirst{100};
 constexpr milliseconds kBackoffMost{2'000};
-constexpr milliseconds kWelcomeWithin{2'000};  // of the call, the connection included
+constexpr milliseconds kWelcomeWithin{2'000};  // once the connection stands
+/// For a connection, of a name with several addresses: each of them has what PresenceTurns allows.
+constexpr milliseconds kConnectingMost{10'000};
 
 enum class Tag : std::uintptr_t { connected = 1, read, written, finished, woken };
 
@@ -103,8 +105,10 @@ struct PresenceSession::State {
     unsigned outstanding = 0;  // operations whose tag has not come back
     bool writing = false;
     bool ending = false;
-    bool was_answered = false;  // welcomed or refused
+    bool was_open = false;    // a connection stood
+    bool was_silent = false;  // longer than it may be
     bool was_welcome = false;
+    std::chrono::system_clock::time_point answer_by;
     std::string reason;  // why it ended, if we ended it
     milliseconds retry_after{0};
     std::optional<control::PresenceTurns> turns;
@@ -112,7 +116,7 @@ struct PresenceSession::State {
     void run();
     void session();
     void talk();
-    std::string why_it_ended(milliseconds most);
+    std::string why_it_ended();
     void pause(std::chrono::system_clock::time_point until);
     void on_event(Tag tag, bool ok);
     void on_read();
@@ -145,15 +149,14 @@ void PresenceSession::State::run() {
                                              : milliseconds{jitter(random)};
         }
         const auto until = std::chrono::system_clock::now() + length;
-        const std::string why = why_it_ended(std::min(length, control::kTlsQuestionMost));
-        hand_down(Detached{fmt::format("presence {}: {}", address, why)});
+        hand_down(Detached{fmt::format("presence {}: {}", address, why_it_ended())});
         pause(until);
     }
 }
 
 /// One session, from dialling to its end.
 void PresenceSession::State::session() {
-    was_answered = was_welcome = false;
+    was_open = was_silent = was_welcome = false;
     reason.clear();
     const auto credentials = control::channel_credentials(config.tls);
     if (!credentials) {
@@ -177,25 +180,30 @@ void PresenceSession::State::session() {
     talk();
     call.reset();
     context.reset();
-    // Who refuses does so at once; gRPC's clock is not quite ours.
-    const MonotonicTime now = monotonic_now();
-    if (!was_answered && now - began >= turns->connection_within() * 9 / 10) {
-        turns->on_silence(now);
+    // gRPC's clock is not quite ours.
+    const milliseconds connected_within = turns->connection_within();
+    if (!was_open && reason.empty() && monotonic_now() - began >= connected_within * 9 / 10) {
+        was_silent = true;
+        reason = fmt::format("no connection within {} ms", connected_within.count());
+    }
+    if (was_silent) {
+        turns->on_silence(began);
     }
 }
 
 /// Until gRPC has let go of everything.
 void PresenceSession::State::talk() {
-    const auto welcome_by = std::chrono::system_clock::now() + kWelcomeWithin;
+    answer_by = std::chrono::system_clock::now() + kConnectingMost;
     while (outstanding > 0) {
         void* tag = nullptr;
         bool ok = false;
         const auto outcome = was_welcome || ending
                                  ? (queue.Next(&tag, &ok) ? grpc::CompletionQueue::GOT_EVENT
                                                           : grpc::CompletionQueue::SHUTDOWN)
-                                 : queue.AsyncNext(&tag, &ok, welcome_by);
+                                 : queue.AsyncNext(&tag, &ok, answer_by);
         if (outcome == grpc::CompletionQueue::TIMEOUT) {
-            end("it did not welcome us within 2 s");
+            was_silent = true;
+            end(was_open ? "it did not welcome us within 2 s" : "no connection within 10 s");
             continue;
         }
         const auto which = static_cast<Tag>(reinterpret_cast<std::uintptr_t>(tag));
@@ -204,16 +212,15 @@ void PresenceSession::State::talk() {
     }
 }
 
-/// `most`: the time to find out, which is taken from the pause before the next session.
-std::string PresenceSession::State::why_it_ended(milliseconds most) {
+/// May ask the other end, which does not take long: it was not silent.
+std::string PresenceSession::State::why_it_ended() {
     if (!reason.empty()) {
         return reason;
     }
     if (status.error_message().empty()) {
         return "it closed the session";
     }
-    return is_stopping() ? "stopping"
-                         : control::why_failed(status, address, config.tls, "tls", most);
+    return is_stopping() ? "stopping" : control::why_failed(status, address, config.tls);
 }
 
 /// Waits, but not when the process is to stop.
@@ -233,6 +240,8 @@ void PresenceSession::State::on_event(Tag tag, bool ok) {
             if (!ok || ending) {
                 return end({});
             }
+            was_open = true;
+            answer_by = std::chrono::system_clock::now() + kWelcomeWithin;
             const std::lock_guard lock(mutex);
             config.hello.epoch_seen = epoch;
             config.hello.applied_generation = generation;
@@ -277,7 +286,7 @@ void PresenceSession::State::on_read() {
     }
     if (std::holds_alternative<control::DataServerWelcome>(*reply)) {
         retry_after = milliseconds{0};
-        was_answered = was_welcome = true;
+        was_welcome = true;
         turns->on_welcome();
         const std::lock_guard lock(mutex);
         welcome = true;
@@ -289,7 +298,6 @@ void PresenceSession::State::on_read() {
 
 void PresenceSession::State::on_reject(const control::Reject& reject) {
     retry_after = milliseconds{reject.retry_after_ms};
-    was_answered = true;
     turns->on_refusal(reject.leader, monotonic_now());
     end("it rejects us: " + reject.reason);
 }

@@ -16,7 +16,7 @@
 namespace penstock {
 
 struct PresenceSessionConfig {
-    std::vector<std::string> addresses;  // HOST:PORT, tried in turn
+    std::vector<std::string> addresses;  // HOST:PORT, called as rpc/presence_turns says
     TlsFiles tls;                        // read anew for each session; {}: plaintext
     control::DataServerHello hello;      // epoch, generation and clock are set at each hello
 };
@@ -28,7 +28,8 @@ std::chrono::milliseconds next_backoff(std::chrono::milliseconds backoff,
                                        bool answered) noexcept;
 
 /// The data server's session with presence: dials, says hello, carries messages both ways, and
-/// dials again (after 100 ms to 2 s, at random) whenever the session ends. gRPC lives in a thread
+/// dials again (after 50 ms to 2 s, at random or as presence said; at once whom it named) whenever
+/// the session ends. gRPC lives in a thread
 /// of its own, which speaks to the control thread through two bounded queues and an event
 /// descriptor.
 class PresenceSession {
@@ -55,7 +56,7 @@ class PresenceSession {
     void send_load(const LoadReport& report);
     /// What the next hello says of the past.
     void set_position(std::uint64_t epoch, std::uint64_t generation);
-    /// Ends the present session; another address is tried.
+    /// Ends the present session; whose turn it is next is called.
     void drop(const std::string& reason);
 
   private:

@@ -9,7 +9,8 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kConnectionFirst{500};
 constexpr milliseconds kConnectionMost{2'000};
-constexpr milliseconds kLeftOut{3'000};  // presence::Election::kLease
+/// presence::Election::kLease, and what etcd and those who follow need to see its end.
+constexpr milliseconds kLeftOut{3'500};
 
 }  // namespace
 
@@ -71,9 +72,9 @@ void PresenceTurns::on_refusal(const std::string& leader, MonotonicTime now) {
     }
 }
 
-void PresenceTurns::on_silence(MonotonicTime now) noexcept {
+void PresenceTurns::on_silence(MonotonicTime since) noexcept {
     ++all_[called_].silences;
-    all_[called_].left_out_until = now + kLeftOut;
+    all_[called_].left_out_until = since + kLeftOut;
 }
 
 }  // namespace penstock::control

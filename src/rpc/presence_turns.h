@@ -11,9 +11,9 @@
 namespace penstock::control {
 
 /// Whom to call next, of several presence servers of which one leads. Those that follow name the
-/// leader, and if it died or was paused they go on doing so until its lease has ended: who is named
-/// is called at once, but not within 3 s, the length of a lease, after it was silent. Pure: the
-/// caller says what came of each call. For one thread.
+/// leader, and if it died or was paused they go on doing so until its lease of 3 s has ended and
+/// they have learnt of it: who is named is called at once, but not if it was silent within the last
+/// 3.5 s. Pure: the caller says what came of each call. For one thread.
 class PresenceTurns {
   public:
     /// `addresses`: at least one; those that are there twice count once.
@@ -37,8 +37,8 @@ class PresenceTurns {
     /// ours and was not silent just now. Once in a row: two that name each other are no better than
     /// one that is away.
     void on_refusal(const std::string& leader, MonotonicTime now);
-    /// It said nothing in time.
-    void on_silence(MonotonicTime now) noexcept;
+    /// It has said nothing since `since`, when it was called or heard last: for too long.
+    void on_silence(MonotonicTime since) noexcept;
 
     /// Somebody is named, and to be called without a pause.
     [[nodiscard]] bool is_at_once() const noexcept { return named_.has_value(); }

@@ -22,7 +22,7 @@ namespace penstock::control {
 /// Largest file that is read: thousands of certificates.
 inline constexpr std::size_t kTlsFileBytesMax = std::size_t{1} << 20U;
 
-/// The time that finding out why TLS fails may take at most, where nothing else is waited for.
+/// The time that finding out why TLS fails may take.
 inline constexpr std::chrono::milliseconds kTlsQuestionMost{1'000};
 
 /// Whether the files go together and are good now: readable, PEM, the key that of the certificate

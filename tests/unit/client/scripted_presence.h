@@ -37,14 +37,16 @@ class ScriptedSessions {
         Up up;
         while (stream->Read(&up)) {
             const std::lock_guard lock(mutex_);
-            if (up.has_heartbeat()) {
-                Down down;
-                down.mutable_heartbeat();
-                stream->Write(down);
-            } else {
-                heard_.push_back(up);
-                changed_.notify_all();
+            if constexpr (requires { up.has_heartbeat(); }) {
+                if (up.has_heartbeat()) {
+                    Down down;
+                    down.mutable_heartbeat();
+                    stream->Write(down);
+                    continue;
+                }
             }
+            heard_.push_back(up);
+            changed_.notify_all();
         }
         const std::lock_guard lock(mutex_);
         if (stream_ == stream) {
@@ -113,11 +115,13 @@ class ScriptedPresence {
         builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
         builder.RegisterService(&publisher_service_);
         builder.RegisterService(&consumer_service_);
+        builder.RegisterService(&data_server_service_);
         server_ = builder.BuildAndStart();
     }
     ~ScriptedPresence() {
         publishers.cut();
         consumers.cut();
+        data_servers.cut();
         server_->Shutdown(std::chrono::system_clock::now());
     }
     ScriptedPresence(const ScriptedPresence&) = delete;
@@ -127,6 +131,7 @@ class ScriptedPresence {
 
     ScriptedSessions<v1::PublisherUp, v1::PublisherDown> publishers;
     ScriptedSessions<v1::ConsumerUp, v1::ConsumerDown> consumers;
+    ScriptedSessions<v1::DataServerUp, v1::DataServerDown> data_servers;
 
   private:
     // gRPC names these functions.
@@ -154,10 +159,23 @@ class ScriptedPresence {
       private:
         ScriptedPresence& owner_;
     };
+    class DataServerService final : public v1::DataServers::Service {
+      public:
+        explicit DataServerService(ScriptedPresence& owner) : owner_(owner) {}
+        grpc::Status Session(  // NOLINT(readability-identifier-naming): the service's name for it
+            grpc::ServerContext* context,
+            grpc::ServerReaderWriter<v1::DataServerDown, v1::DataServerUp>* stream) override {
+            return owner_.data_servers.serve(context, stream);
+        }
+
+      private:
+        ScriptedPresence& owner_;
+    };
 
     int port_ = 0;
     PublisherService publisher_service_{*this};
     ConsumerService consumer_service_{*this};
+    DataServerService data_server_service_{*this};
     std::unique_ptr<grpc::Server> server_;
 };
 

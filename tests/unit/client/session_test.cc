@@ -408,7 +408,7 @@ TEST_F(PublisherTest, LeavesOneThatIsSilentOutHoweverOftenItIsSaidToLead) {
     test::SilentListener silent;
     ASSERT_TRUE(silent.is_listening());
     open({silent.address()});
-    silent.connections();
+    EXPECT_GE(silent.connections(), 1);
     for (int times = 0; times < 5; ++times) {
         v1::PublisherDown down;
         down.mutable_reject()->set_reason("this presence server does not lead");
@@ -417,7 +417,7 @@ TEST_F(PublisherTest, LeavesOneThatIsSilentOutHoweverOftenItIsSaidToLead) {
         presence.publishers.say(down);
         EXPECT_EQ(presence.publishers.hear().hello().stream(), "camera");
     }
-    EXPECT_LE(silent.connections(), 2) << "one by gRPC, one that asks why: at most one more visit";
+    EXPECT_EQ(silent.connections(), 0);
 }
 
 TEST(PublisherOpenTest, RefusesWrongOptionsInOneLine) {
