@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 from world import (
+    CommandFailed,
     EtcdCluster,
     PresenceCluster,
     consumer_state,
@@ -97,7 +98,10 @@ class Stage:
     def _carrier(self):
         carriers = set()
         for name in self.streams:
-            stream = self.programs.stream(name)
+            try:
+                stream = self.programs.stream(name)
+            except CommandFailed:
+                return None  # one that has just come to lead knows of no stream yet
             each = len(self.consumers) // STREAMS
             if (stream["state"], stream["consumers"], stream["requests"]) != (
                 "transmitting",
