@@ -26,7 +26,7 @@ using std::chrono::milliseconds;
 constexpr int kMessageBytesMost = 256 * 1024;
 constexpr milliseconds kHeartbeatInterval{1000};
 constexpr milliseconds kSilenceMost{3000};  // of a session, and for its first answer
-/// For a connection, of a name with several addresses: each of them has what PresenceTurns allows.
+/// Of the only presence, for its name and a connection to one of the addresses behind that.
 constexpr milliseconds kConnectingMost{10'000};
 
 /// Operations of the completion queue.
@@ -176,7 +176,8 @@ class SessionThread {
         heartbeat_at_ = heard_at_ + kHeartbeatInterval;
         while (operations_ > 0) {
             was_open = was_open || is_open_;
-            const milliseconds most = was_open ? kSilenceMost : kConnectingMost;
+            const milliseconds most =
+                was_open || turns_.has_others() ? kSilenceMost : kConnectingMost;
             const MonotonicTime dead_at = heard_at_ + most;
             Operation operation{};
             bool ok = false;
@@ -207,10 +208,12 @@ class SessionThread {
         if (!was_open && given_up_.empty() &&
             monotonic_now() - heard_at_ >= connected_within * 9 / 10) {
             was_silent = true;
-            given_up_ = fmt::format("no connection within {} ms", connected_within.count());
+            given_up_ = fmt::format("no connection within {} ms ({})",
+                                    connected_within.count(),
+                                    control::last_words(status_));
         }
         if (was_silent) {
-            turns_.on_silence(heard_at_);
+            turns_.on_silence(monotonic_now());
         }
     }
 

@@ -31,8 +31,9 @@ using std::chrono::milliseconds;
 constexpr milliseconds kBackoffFirst{100};
 constexpr milliseconds kBackoffMost{2'000};
 constexpr milliseconds kWelcomeWithin{2'000};  // once the connection stands
-/// For a connection, of a name with several addresses: each of them has what PresenceTurns allows.
-constexpr milliseconds kConnectingMost{10'000};
+/// For its name and a connection to one of the addresses behind that.
+constexpr milliseconds kConnectingMost{2'000};
+constexpr milliseconds kConnectingMostOfTheOnlyOne{10'000};
 
 enum class Tag : std::uintptr_t { connected = 1, read, written, finished, woken };
 
@@ -184,16 +185,19 @@ void PresenceSession::State::session() {
     const milliseconds connected_within = turns->connection_within();
     if (!was_open && reason.empty() && monotonic_now() - began >= connected_within * 9 / 10) {
         was_silent = true;
-        reason = fmt::format("no connection within {} ms", connected_within.count());
+        reason = fmt::format("no connection within {} ms ({})",
+                             connected_within.count(),
+                             control::last_words(status));
     }
     if (was_silent) {
-        turns->on_silence(began);
+        turns->on_silence(monotonic_now());
     }
 }
 
 /// Until gRPC has let go of everything.
 void PresenceSession::State::talk() {
-    answer_by = std::chrono::system_clock::now() + kConnectingMost;
+    const milliseconds most = turns->has_others() ? kConnectingMost : kConnectingMostOfTheOnlyOne;
+    answer_by = std::chrono::system_clock::now() + most;
     while (outstanding > 0) {
         void* tag = nullptr;
         bool ok = false;
@@ -203,7 +207,8 @@ void PresenceSession::State::talk() {
                                  : queue.AsyncNext(&tag, &ok, answer_by);
         if (outcome == grpc::CompletionQueue::TIMEOUT) {
             was_silent = true;
-            end(was_open ? "it did not welcome us within 2 s" : "no connection within 10 s");
+            end(was_open ? "it did not welcome us within 2 s"
+                         : fmt::format("no connection within {} s", most.count() / 1000));
             continue;
         }
         const auto which = static_cast<Tag>(reinterpret_cast<std::uintptr_t>(tag));

@@ -9,8 +9,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kConnectionFirst{500};
 constexpr milliseconds kConnectionMost{2'000};
-/// presence::Election::kLease, and what etcd and those who follow need to see its end.
-constexpr milliseconds kLeftOut{3'500};
+constexpr milliseconds kLeftOut{3'000};  // presence::Election::kLease
 
 }  // namespace
 
@@ -43,7 +42,7 @@ std::size_t PresenceTurns::in_turn(MonotonicTime now) noexcept {
 }
 
 milliseconds PresenceTurns::connection_within() const noexcept {
-    if (all_.size() == 1) {
+    if (!has_others()) {
         return kConnectionMost;
     }
     constexpr unsigned kDoublingsMost = 2;
@@ -72,9 +71,9 @@ void PresenceTurns::on_refusal(const std::string& leader, MonotonicTime now) {
     }
 }
 
-void PresenceTurns::on_silence(MonotonicTime since) noexcept {
+void PresenceTurns::on_silence(MonotonicTime now) noexcept {
     ++all_[called_].silences;
-    all_[called_].left_out_until = since + kLeftOut;
+    all_[called_].left_out_until = now + kLeftOut;
 }
 
 }  // namespace penstock::control

@@ -11,9 +11,9 @@
 namespace penstock::control {
 
 /// Whom to call next, of several presence servers of which one leads. Those that follow name the
-/// leader, and if it died or was paused they go on doing so until its lease of 3 s has ended and
-/// they have learnt of it: who is named is called at once, but not if it was silent within the last
-/// 3.5 s. Pure: the caller says what came of each call. For one thread.
+/// leader, and if it died or was paused they go on doing so until its lease of 3 s has ended: who
+/// is named is called at once, but not if it was found silent less than 3 s ago. Pure: the caller
+/// says what came of each call. For one thread.
 class PresenceTurns {
   public:
     /// `addresses`: at least one; those that are there twice count once.
@@ -22,6 +22,8 @@ class PresenceTurns {
     /// Whom to call now: whom the last one named, else the next in turn, without those that were
     /// silent as long as there are others.
     const std::string& next(MonotonicTime now);
+    /// There are others than the one that next() returned last.
+    [[nodiscard]] bool has_others() const noexcept { return all_.size() > 1; }
     /// Somebody else named the one that next() returned last.
     [[nodiscard]] bool was_named() const noexcept { return was_named_; }
     /// How long a connection to it, with all handshakes, may take: 500 ms, so that one that accepts
@@ -37,8 +39,8 @@ class PresenceTurns {
     /// ours and was not silent just now. Once in a row: two that name each other are no better than
     /// one that is away.
     void on_refusal(const std::string& leader, MonotonicTime now);
-    /// It has said nothing since `since`, when it was called or heard last: for too long.
-    void on_silence(MonotonicTime since) noexcept;
+    /// It said nothing in time.
+    void on_silence(MonotonicTime now) noexcept;
 
     /// Somebody is named, and to be called without a pause.
     [[nodiscard]] bool is_at_once() const noexcept { return named_.has_value(); }

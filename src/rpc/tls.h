@@ -40,6 +40,9 @@ Result<std::shared_ptr<grpc::ChannelCredentials>> channel_credentials(
 /// alternative names.
 std::string certified_name(std::string_view data_server);
 
+/// gRPC's last words of why a call failed, without its chain of what led to it.
+std::string last_words(const grpc::Status& status);
+
 /// Why a call to `address` (HOST:PORT) with these files failed: one phrase, without gRPC's chain of
 /// what led to it. If it seems that TLS does not come about, the other end is asked by a handshake
 /// of our own, for `most` at most, because gRPC does not say what was wrong with whose certificate.

@@ -231,6 +231,12 @@ Result<Endpoint> peer_of(const std::string& address, std::string_view chain) {
 
 }  // namespace
 
+std::string last_words(const grpc::Status& status) {
+    const std::string& chain = status.error_message();
+    const std::size_t last = chain.rfind(": ");
+    return last == std::string::npos ? chain : chain.substr(last + 2);
+}
+
 std::string why_failed(const grpc::Status& status,
                        const std::string& address,
                        const TlsFiles& files,
@@ -240,8 +246,7 @@ std::string why_failed(const grpc::Status& status,
         return "no answer in time";
     }
     const std::string& chain = status.error_message();
-    const std::size_t last = chain.rfind(": ");
-    const std::string words = last == std::string::npos ? chain : chain.substr(last + 2);
+    const std::string words = last_words(status);
     // gRPC's words for a connection that was made, and came to nothing.
     const bool may_be_tls = chain.starts_with("failed to connect") &&
                             chain.find("Failed to connect to remote host") == std::string::npos;

@@ -3,7 +3,6 @@
 #include "support/silent_listener.h"
 #include "unit/client/scripted_presence.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -19,7 +18,6 @@ namespace penstock {
 namespace {
 
 using namespace std::chrono_literals;
-using testing::HasSubstr;
 
 TEST(PresenceSessionTest, PausesGrowOnlyWhileNobodyAnswers) {
     EXPECT_EQ(next_backoff(100ms, false, false), 200ms);
@@ -63,10 +61,13 @@ class DialledPresence : public testing::Test {
         received.pop_front();
         return message;
     }
-    std::string why_detached() {
-        const DownMessage message = next();
-        const auto* const detached = std::get_if<Detached>(&message);
-        return detached == nullptr ? "not detached" : detached->reason;
+    /// Passes over what comes until a session has ended for a reason with these words in it.
+    void wait_detached(const std::string& words) {
+        for (bool is_over = false; !is_over && !HasFailure();) {
+            const DownMessage message = next();
+            const auto* const detached = std::get_if<Detached>(&message);
+            is_over = detached != nullptr && detached->reason.find(words) != std::string::npos;
+        }
     }
 
     ScriptedPresence presence;
@@ -78,13 +79,12 @@ class DialledPresence : public testing::Test {
 TEST_F(DialledPresence, IsLeftOutWhenItIsSilentHoweverOftenItIsSaidToLead) {
     ASSERT_TRUE(silent.is_listening());
     dial({silent.address(), presence.address()});
-    EXPECT_EQ(why_detached(), "presence " + silent.address() + ": no connection within 500 ms");
+    wait_detached("presence " + silent.address() + ": no connection within 500 ms");
     hear_hello();
     EXPECT_GE(silent.connections(), 1);
-    for (int times = 0; times < 5; ++times) {
+    for (int times = 0; times < 2; ++times) {
         refuse(silent.address());
-        EXPECT_THAT(why_detached(),
-                    HasSubstr(": it rejects us: this presence server does not lead"));
+        wait_detached(": it rejects us: this presence server does not lead");
         hear_hello();
     }
     EXPECT_EQ(silent.connections(), 0);
@@ -100,10 +100,13 @@ TEST_F(DialledPresence, IsLeftAtOnceForTheLeaderItNames) {
     down.mutable_welcome()->set_epoch(5);
     down.mutable_welcome()->set_ticket_key(std::string(sizeof(TicketKey), 'k'));
     leader.data_servers.say(down);
-    EXPECT_THAT(why_detached(), HasSubstr("it rejects us"));
-    const DownMessage welcome = next();
-    ASSERT_TRUE(std::holds_alternative<Welcome>(welcome));
-    EXPECT_EQ(std::get<Welcome>(welcome).presence, leader.address());
+    wait_detached("it rejects us");
+    DownMessage message = next();
+    while (std::holds_alternative<Detached>(message) && !HasFailure()) {
+        message = next();
+    }
+    ASSERT_TRUE(std::holds_alternative<Welcome>(message));
+    EXPECT_EQ(std::get<Welcome>(message).presence, leader.address());
 }
 
 }  // namespace

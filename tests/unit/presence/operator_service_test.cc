@@ -144,16 +144,8 @@ TEST(OperatorService, EndsTheEventsOfWhoeverFollowsThemWhenItLeadsNoMore) {
 /// Calls that ask nothing yet.
 class HeldCalls {
   public:
-    HeldCalls(const PresenceService& service, std::size_t count) {
-        // One connection takes a hundred calls at a time.
-        constexpr std::size_t kOfAChannel = 50;
+    HeldCalls(const PresenceService& service, std::size_t count) : channel_(channel_to(service)) {
         for (std::size_t i = 0; i < count; ++i) {
-            if (i % kOfAChannel == 0) {
-                grpc::ChannelArguments arguments;
-                arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-                channel_ = grpc::CreateCustomChannel(
-                    to_string(service.listening()), grpc::InsecureChannelCredentials(), arguments);
-            }
             set_patience(*contexts_.emplace_back(std::make_unique<grpc::ClientContext>()));
             calls_.emplace_back(Factory::Create(channel_.get(), method_, contexts_.back().get()));
         }
@@ -174,7 +166,7 @@ class HeldCalls {
 
     const grpc::internal::RpcMethod method_{"/penstock.v1.Operators/Events",
                                             grpc::internal::RpcMethod::BIDI_STREAMING};
-    std::shared_ptr<grpc::Channel> channel_;
+    const std::shared_ptr<grpc::Channel> channel_;
     std::vector<std::unique_ptr<grpc::ClientContext>> contexts_;
     std::vector<std::unique_ptr<grpc::ClientReaderWriter<v1::EventsRequest, v1::Event>>> calls_;
 };

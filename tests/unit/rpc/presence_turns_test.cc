@@ -79,7 +79,7 @@ TEST_F(PresenceTurnsTest, LeaveOneThatIsSilentOutEvenIfItIsSaidToLead) {
     EXPECT_FALSE(turns.is_at_once());
     be_sent("c", "a");
     EXPECT_FALSE(turns.is_at_once());
-    now += 3499ms;
+    now += 2999ms;
     EXPECT_EQ(next(), "b");
     now += 1ms;
     be_sent("c", "a");
@@ -122,7 +122,7 @@ TEST_F(PresenceTurnsTest, ArePatientWithOneThatMayBeSlow) {
         turns.on_refusal("", now);
         EXPECT_EQ(next(), "c");
         turns.on_refusal("", now);
-        now += 3500ms;
+        now += 3s;
     }
     EXPECT_EQ(next(), "a");
     turns.on_welcome();
