@@ -1,6 +1,7 @@
 """The harness itself: a test that fails should accuse the product, so this is tested first."""
 
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -400,6 +401,8 @@ def test_the_operator_gets_objects(world, programs):
 def test_run_names_what_failed_and_why():
     with pytest.raises(harness.CommandFailed, match="status 2: .*no-such-file"):
         harness.run(["ls", "/no-such-file"])
+    with pytest.raises(harness.CommandFailed, match="^ls /no-such-file: status 2: "):
+        harness.run([shutil.which("ls"), "/no-such-file"])
     with pytest.raises(harness.CommandFailed, match="not done after 0.1 s"):
         harness.run(["sleep", "1000"], timeout_s=0.1)
     with pytest.raises(harness.CommandFailed, match="no-such-program: not found"):

@@ -50,11 +50,20 @@ def run(arguments, timeout_s=10, check=True, stdin_text=None, environment=None):
     except FileNotFoundError as error:
         raise CommandFailed(f"{words[0]}: not found; run tools/setup") from error
     except subprocess.TimeoutExpired as error:
-        raise CommandFailed(f"{' '.join(words)}: not done after {timeout_s} s") from error
+        raise CommandFailed(f"{_spoken(words)}: not done after {timeout_s} s") from error
     if check and done.returncode != 0:
         reason = (done.stderr.strip() or done.stdout.strip())[-OUTPUT_BYTES_SHOWN_MAX:]
-        raise CommandFailed(f"{' '.join(words)}: status {done.returncode}: {reason}")
+        raise CommandFailed(f"{_spoken(words)}: status {done.returncode}: {reason}")
     return done
+
+
+def _spoken(words):
+    """A command for a message, which may go into a report: programs without where they lie here."""
+    return " ".join(Path(word).name if _is_program(word) else word for word in words)
+
+
+def _is_program(word):
+    return word.startswith("/") and os.path.isfile(word) and os.access(word, os.X_OK)
 
 
 def json_lines(source):

@@ -107,6 +107,21 @@ class ScriptedSessions {
     int begun_ = 0;
 };
 
+/// What gRPC calls of the service `Base`.
+template <typename Base, typename Up, typename Down>
+class ScriptedService final : public Base {
+  public:
+    explicit ScriptedService(ScriptedSessions<Up, Down>& sessions) : sessions_(sessions) {}
+    grpc::Status Session(  // NOLINT(readability-identifier-naming): the service's name for it
+        grpc::ServerContext* context,
+        grpc::ServerReaderWriter<Down, Up>* stream) override {
+        return sessions_.serve(context, stream);
+    }
+
+  private:
+    ScriptedSessions<Up, Down>& sessions_;
+};
+
 /// A presence on loopback, at a port of the system's choice, that says what the test says.
 class ScriptedPresence {
   public:
@@ -134,48 +149,13 @@ class ScriptedPresence {
     ScriptedSessions<v1::DataServerUp, v1::DataServerDown> data_servers;
 
   private:
-    // gRPC names these functions.
-    class PublisherService final : public v1::Publishers::Service {
-      public:
-        explicit PublisherService(ScriptedPresence& owner) : owner_(owner) {}
-        grpc::Status Session(  // NOLINT(readability-identifier-naming): the service's name for it
-            grpc::ServerContext* context,
-            grpc::ServerReaderWriter<v1::PublisherDown, v1::PublisherUp>* stream) override {
-            return owner_.publishers.serve(context, stream);
-        }
-
-      private:
-        ScriptedPresence& owner_;
-    };
-    class ConsumerService final : public v1::Consumers::Service {
-      public:
-        explicit ConsumerService(ScriptedPresence& owner) : owner_(owner) {}
-        grpc::Status Session(  // NOLINT(readability-identifier-naming): the service's name for it
-            grpc::ServerContext* context,
-            grpc::ServerReaderWriter<v1::ConsumerDown, v1::ConsumerUp>* stream) override {
-            return owner_.consumers.serve(context, stream);
-        }
-
-      private:
-        ScriptedPresence& owner_;
-    };
-    class DataServerService final : public v1::DataServers::Service {
-      public:
-        explicit DataServerService(ScriptedPresence& owner) : owner_(owner) {}
-        grpc::Status Session(  // NOLINT(readability-identifier-naming): the service's name for it
-            grpc::ServerContext* context,
-            grpc::ServerReaderWriter<v1::DataServerDown, v1::DataServerUp>* stream) override {
-            return owner_.data_servers.serve(context, stream);
-        }
-
-      private:
-        ScriptedPresence& owner_;
-    };
-
     int port_ = 0;
-    PublisherService publisher_service_{*this};
-    ConsumerService consumer_service_{*this};
-    DataServerService data_server_service_{*this};
+    ScriptedService<v1::Publishers::Service, v1::PublisherUp, v1::PublisherDown> publisher_service_{
+        publishers};
+    ScriptedService<v1::Consumers::Service, v1::ConsumerUp, v1::ConsumerDown> consumer_service_{
+        consumers};
+    ScriptedService<v1::DataServers::Service, v1::DataServerUp, v1::DataServerDown>
+        data_server_service_{data_servers};
     std::unique_ptr<grpc::Server> server_;
 };
 

@@ -397,13 +397,6 @@ TEST_F(PublisherTest, TriesTheNextAddressWhenOneDoesNotAnswer) {
     EXPECT_EQ(hello.stream(), "camera");
 }
 
-TEST_F(PublisherTest, TriesTheNextAddressWhenOneAcceptsAndIsSilent) {
-    const test::SilentListener silent;
-    ASSERT_TRUE(silent.is_listening());
-    open({silent.address()});
-    EXPECT_EQ(hello.stream(), "camera");
-}
-
 TEST_F(PublisherTest, LeavesOneThatIsSilentOutHoweverOftenItIsSaidToLead) {
     test::SilentListener silent;
     ASSERT_TRUE(silent.is_listening());

@@ -15,6 +15,21 @@ namespace {
 
 using testing::HasSubstr;
 
+constexpr const char* kListStreams = "/penstock.v1.Operators/ListStreams";
+constexpr const char* kEvents = "/penstock.v1.Operators/Events";
+
+/// A call of a method that takes one question, by a caller who may ask none, or many.
+template <typename Request, typename Reply>
+std::unique_ptr<grpc::ClientReaderWriter<Request, Reply>> open_call(grpc::Channel& channel,
+                                                                    grpc::ClientContext& context,
+                                                                    const char* method) {
+    return std::unique_ptr<grpc::ClientReaderWriter<Request, Reply>>(
+        grpc::internal::ClientReaderWriterFactory<Request, Reply>::Create(
+            &channel,
+            grpc::internal::RpcMethod(method, grpc::internal::RpcMethod::BIDI_STREAMING),
+            &context));
+}
+
 TEST(OperatorService, Answers) {
     const auto service = start_service();
     const auto channel = channel_to(*service);
@@ -56,14 +71,8 @@ TEST(OperatorService, AnswersOneQuestionACall) {
     const auto channel = channel_to(*service);
     grpc::ClientContext context;
     set_patience(context);
-    const grpc::internal::RpcMethod method("/penstock.v1.Operators/ListStreams",
-                                           grpc::internal::RpcMethod::BIDI_STREAMING);
-    using Call = grpc::ClientReaderWriter<v1::ListStreamsRequest, v1::ListStreamsReply>;
-    const std::unique_ptr<Call> call(
-        grpc::internal::ClientReaderWriterFactory<v1::ListStreamsRequest,
-                                                  v1::ListStreamsReply>::Create(channel.get(),
-                                                                                method,
-                                                                                &context));
+    const auto call =
+        open_call<v1::ListStreamsRequest, v1::ListStreamsReply>(*channel, context, kListStreams);
     for (int i = 0; i < 1000 && call->Write({}); ++i) {
     }
     int answers = 0;
@@ -110,12 +119,7 @@ TEST(OperatorService, BreaksOffTheCallOfWhoeverAsksNothing) {
     const auto channel = channel_to(*service);
     grpc::ClientContext context;
     set_patience(context);
-    const grpc::internal::RpcMethod method("/penstock.v1.Operators/Events",
-                                           grpc::internal::RpcMethod::BIDI_STREAMING);
-    using Call = grpc::ClientReaderWriter<v1::EventsRequest, v1::Event>;
-    const std::unique_ptr<Call> call(
-        grpc::internal::ClientReaderWriterFactory<v1::EventsRequest, v1::Event>::Create(
-            channel.get(), method, &context));
+    const auto call = open_call<v1::EventsRequest, v1::Event>(*channel, context, kEvents);
     v1::Event event;
     EXPECT_FALSE(call->Read(&event));
     EXPECT_EQ(call->Finish().error_code(), grpc::StatusCode::CANCELLED);
@@ -147,7 +151,8 @@ class HeldCalls {
     HeldCalls(const PresenceService& service, std::size_t count) : channel_(channel_to(service)) {
         for (std::size_t i = 0; i < count; ++i) {
             set_patience(*contexts_.emplace_back(std::make_unique<grpc::ClientContext>()));
-            calls_.emplace_back(Factory::Create(channel_.get(), method_, contexts_.back().get()));
+            calls_.push_back(
+                open_call<v1::EventsRequest, v1::Event>(*channel_, *contexts_.back(), kEvents));
         }
     }
     ~HeldCalls() {
@@ -162,10 +167,6 @@ class HeldCalls {
     HeldCalls& operator=(const HeldCalls&) = delete;
 
   private:
-    using Factory = grpc::internal::ClientReaderWriterFactory<v1::EventsRequest, v1::Event>;
-
-    const grpc::internal::RpcMethod method_{"/penstock.v1.Operators/Events",
-                                            grpc::internal::RpcMethod::BIDI_STREAMING};
     const std::shared_ptr<grpc::Channel> channel_;
     std::vector<std::unique_ptr<grpc::ClientContext>> contexts_;
     std::vector<std::unique_ptr<grpc::ClientReaderWriter<v1::EventsRequest, v1::Event>>> calls_;

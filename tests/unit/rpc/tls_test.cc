@@ -334,7 +334,7 @@ TEST(WhyFailed, KeepsTheLastOfWhatLedToIt) {
     EXPECT_EQ(why_failed(cut, "127.0.0.1:1", {}), "Socket closed");
 }
 
-TEST_F(TlsFilesTest, AskOneThatIsSilentNoLongerThanTheyMay) {
+TEST_F(TlsFilesTest, SayHowLongOneThatIsSilentWasAsked) {
     const test::SilentListener silent;
     ASSERT_TRUE(silent.is_listening());
     const grpc::Status status(grpc::StatusCode::UNAVAILABLE,
